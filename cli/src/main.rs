@@ -1,0 +1,2 @@
+//! `bmn`: the engine from the command line.
+fn main() {}

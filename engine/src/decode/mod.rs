@@ -1,0 +1,17 @@
+//! From logits to answers: choices, spans, the answer's grammar, speculation, batching.
+
+/// A state of a [`Constraint`], interned: equal states have equal ids within one constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateId(pub u32);
+
+/// The set of token strings an answer may be, walked one token at a time.
+///
+/// Every reachable state that is not final allows at least one token, and every allowed path reaches a final state.
+pub trait Constraint: Send {
+    /// The state before the first token.
+    fn start(&self) -> StateId;
+    /// Tokens allowed next, sorted, distinct; empty exactly in the final state.
+    fn allowed(&mut self, state: StateId) -> &[u32];
+    /// The state after `token`, `None` where it is not allowed.
+    fn advance(&mut self, state: StateId, token: u32) -> Option<StateId>;
+}

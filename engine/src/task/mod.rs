@@ -1,0 +1,1 @@
+//! The seven tasks: instruction and options in, typed answers out.
