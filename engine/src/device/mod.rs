@@ -95,7 +95,7 @@ pub trait Device: Send + Sync + Sized + 'static {
     fn matrix(&self, host: HostMatrix) -> Result<Self::Matrix>;
     /// A zeroed buffer of `len` elements.
     fn buffer<T: Element>(&self, len: usize) -> Result<Self::Buffer<T>>;
-    /// Grows `buffer` to at least `len` elements; contents may be lost.
+    /// Grows `buffer` to at least `len` elements, contents kept.
     fn reserve<T: Element>(&self, buffer: &mut Self::Buffer<T>, len: usize) -> Result<()>;
     /// Copies `data` to element `at`.
     fn write<T: Element>(&self, buffer: &mut Self::Buffer<T>, at: usize, data: &[T]) -> Result<()>;
