@@ -8,6 +8,7 @@
 //! Operations are fused as a GPU wants them: projection with rotary embedding and cache write, gate and up with SwiGLU,
 //! projection with residual add. A device may split them; the model is written once over this trait.
 
+pub mod cpu;
 mod layout;
 
 pub use layout::{Layout, SequenceRows};
