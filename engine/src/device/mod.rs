@@ -14,7 +14,7 @@ mod layout;
 pub use layout::{Layout, SequenceRows};
 
 use crate::Result;
-use crate::weights::MatrixData;
+pub use crate::weights::HostMatrix;
 use half::bf16;
 use std::ops::Range;
 
@@ -22,16 +22,6 @@ use std::ops::Range;
 pub trait Element: bytemuck::Pod + Send + Sync {}
 impl Element for f32 {}
 impl Element for bf16 {}
-
-/// A weight as it is handed to a device: bf16 values `[rows, cols]`, row-major, `y = x · Wᵀ`.
-pub struct HostMatrix {
-    /// `rows * cols` values.
-    pub data: MatrixData,
-    /// `N`: outputs.
-    pub rows: usize,
-    /// `K`: inputs.
-    pub cols: usize,
-}
 
 /// Low-rank update of one projection for a range of packed rows: `y += (scale · x Aᵀ) Bᵀ`, inside the accumulators.
 pub struct LoraPart<'a, D: Device> {

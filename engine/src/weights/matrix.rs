@@ -1,8 +1,22 @@
 //! A bf16 matrix where it lies: in a memory-mapped file or in memory of our own.
 
+use super::pages::PageSlice;
 use half::bf16;
 use memmap2::Mmap;
 use std::sync::Arc;
+
+#[cfg(target_endian = "big")]
+compile_error!("mapped weights are read in place, which needs a little-endian machine");
+
+/// A weight `[rows, cols]` of bf16 values, row-major, `y = x · Wᵀ`.
+pub struct HostMatrix {
+    /// `rows * cols` values.
+    pub data: MatrixData,
+    /// `N`: outputs.
+    pub rows: usize,
+    /// `K`: inputs.
+    pub cols: usize,
+}
 
 /// Row-major bf16 values, either a view of a mapped file or owned.
 pub enum MatrixData {
@@ -15,7 +29,9 @@ pub enum MatrixData {
         /// Number of bf16 values.
         len: usize,
     },
-    /// Values made on load (dequantised or converted).
+    /// Values made on load (dequantised, converted or reordered), in huge pages shared with other matrices.
+    Pages(PageSlice),
+    /// Values made by hand.
     Owned(Vec<bf16>),
 }
 
@@ -25,6 +41,7 @@ impl std::ops::Deref for MatrixData {
     fn deref(&self) -> &[bf16] {
         match self {
             MatrixData::Mapped { map, offset, len } => bytemuck::cast_slice(&map[*offset..*offset + 2 * *len]),
+            MatrixData::Pages(values) => values,
             MatrixData::Owned(values) => values,
         }
     }

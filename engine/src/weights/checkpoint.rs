@@ -1,0 +1,195 @@
+//! A model on disk, whichever way it is stored, under HF names.
+
+use super::dequantize::{to_bf16, to_f32};
+use super::{Arena, DType, Gguf, HEAD, HostMatrix, MatrixData, ModelConfig, TensorInfo};
+use super::{gguf_model, pages, safetensors};
+use crate::{Error, Result};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Values converted per task: some tens of microseconds of work.
+const TASK: usize = 1 << 16;
+
+/// A file of a checkpoint.
+pub(super) struct StoredFile {
+    pub path: PathBuf,
+    pub map: Arc<Mmap>,
+    /// Bytes that describe the tensors, from the beginning.
+    pub header_bytes: usize,
+}
+
+/// A model folder (`config.json` and `*.safetensors`) or a GGUF file: opened, not loaded.
+///
+/// Files are memory-mapped. Nothing but headers is read before a tensor is asked for, and bf16 matrices are used where they lie.
+/// A file that is shortened while mapped ends the process with SIGBUS, as for every mapped model: replace files by renaming.
+pub struct Checkpoint {
+    path: PathBuf,
+    config: ModelConfig,
+    pub(super) files: Vec<StoredFile>,
+    tensors: BTreeMap<String, TensorInfo>,
+    /// Rows of q and k lie in GGUF's interleaved order.
+    interleaved: bool,
+    arena: Arena,
+}
+
+impl Checkpoint {
+    /// Opens a model folder or a `.gguf` file and reads configuration and tensor tables.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] for truncated or inconsistent files; [`Error::Unsupported`] for another architecture.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let config = ModelConfig::read_json(&path.join("config.json"))?;
+            let (mut files, mut tensors) = (Vec::new(), Vec::new());
+            for file in safetensors::open_folder(path)? {
+                files.push(StoredFile { path: file.path, map: file.map, header_bytes: file.header_bytes });
+                tensors.extend(file.tensors);
+            }
+            return Self::of(path, config, files, tensors, false);
+        }
+        if !path.exists() || Gguf::is_gguf(path) {
+            let gguf = Gguf::open(path)?;
+            let config = gguf_model::read_config(&gguf)?;
+            let renamed = gguf.tensors().iter().map(|tensor| TensorInfo {
+                name: gguf_model::hf_name(&tensor.name).unwrap_or_else(|| tensor.name.clone()),
+                ..tensor.clone()
+            });
+            let tensors = renamed.collect();
+            let file = StoredFile { path: path.into(), map: gguf.map().clone(), header_bytes: gguf.header_bytes() };
+            return Self::of(path, config, vec![file], tensors, true);
+        }
+        Err(Error::format(path.display().to_string(), "expected a model folder or a GGUF file"))
+    }
+
+    fn of(
+        path: &Path,
+        config: ModelConfig,
+        files: Vec<StoredFile>,
+        stored: Vec<TensorInfo>,
+        interleaved: bool,
+    ) -> Result<Self> {
+        let mut tensors = BTreeMap::new();
+        for tensor in stored {
+            if let Some(twin) = tensors.insert(tensor.name.clone(), tensor) {
+                return Err(Error::format(path.display().to_string(), format!("tensor {} is stored twice", twin.name)));
+            }
+        }
+        Ok(Checkpoint { path: path.into(), config, files, tensors, interleaved, arena: Arena::default() })
+    }
+
+    /// The folder or file this was opened from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Shape of the model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// All stored tensors by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.tensors.values()
+    }
+
+    /// The matrix `name`, `[rows, cols]` in bf16: in place where it is stored so, else converted on all threads of the pool,
+    /// rounded to nearest even. Rows of q and k come in the order of the rotate-half rotary embedding.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where it is missing, [`Error::Shape`], [`Error::Unsupported`] for other element types,
+    /// [`Error::OutOfMemory`].
+    pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<HostMatrix> {
+        let (tensor, dtype) = self.find(name, &[rows, cols])?;
+        let map = &self.files[tensor.file].map;
+        let permuted = self.interleaved && [".q_proj.weight", ".k_proj.weight"].iter().any(|end| name.ends_with(end));
+        let address = map.as_ptr() as usize + tensor.offset;
+        if dtype == DType::Bf16 && address % 2 == 0 && !permuted {
+            let data = MatrixData::Mapped { map: map.clone(), offset: tensor.offset, len: rows * cols };
+            return Ok(HostMatrix { data, rows, cols });
+        }
+        let head_dim = self.config.head_dim;
+        if permuted && rows % head_dim != 0 {
+            return Err(Error::shape(name, format!("rows in multiples of {head_dim}"), rows));
+        }
+        let stored = &map[tensor.offset..tensor.offset + tensor.bytes];
+        let row_bytes = tensor.bytes.checked_div(rows).unwrap_or(0);
+        let mut values = self.arena.zeroed(rows * cols)?;
+        let rows_per_task = (TASK / cols.max(1)).max(1);
+        values.par_chunks_mut((rows_per_task * cols).max(1)).enumerate().for_each(|(task, chunk)| {
+            for (i, out) in chunk.chunks_exact_mut(cols).enumerate() {
+                let row = task * rows_per_task + i;
+                let row = if permuted { gguf_model::interleaved_row(row, head_dim) } else { row };
+                to_bf16(dtype, &stored[row * row_bytes..(row + 1) * row_bytes], out);
+            }
+        });
+        pages::release(map, tensor.offset..tensor.offset + tensor.bytes);
+        Ok(HostMatrix { data: MatrixData::Pages(values), rows, cols })
+    }
+
+    /// The vector `name`, `len` values in f32.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::matrix`].
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let (tensor, dtype) = self.find(name, &[len])?;
+        let mut values = vec![0.0; len];
+        to_f32(dtype, &self.files[tensor.file].map[tensor.offset..tensor.offset + tensor.bytes], &mut values);
+        Ok(values)
+    }
+
+    /// Checks that the files hold exactly the tensors that the configuration demands, each with its shape and a readable type.
+    ///
+    /// # Errors
+    /// The first tensor that is missing, misshapen, of an unknown type or not part of the model, by name.
+    pub fn check_complete(&self) -> Result<()> {
+        let mut extra: BTreeMap<&str, &TensorInfo> = self.tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        for (name, shape) in self.config.tensors() {
+            self.find(&name, &shape)?;
+            extra.remove(name.as_str());
+        }
+        for (name, tensor) in extra {
+            self.check_extra(name, tensor)?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(&TensorInfo, DType)> {
+        let file = || self.path.display().to_string();
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(Error::format(
+                file(),
+                format!("tensor {name}: expected shape {shape:?}, found no such tensor"),
+            ));
+        };
+        if tensor.shape != shape {
+            return Err(Error::shape(format!("{}: tensor {name}", file()), shape, &tensor.shape));
+        }
+        match &tensor.dtype {
+            Ok(dtype) => Ok((tensor, *dtype)),
+            Err(other) => Err(Error::unsupported(format!("{}: tensor {name} of type {other}", file()))),
+        }
+    }
+
+    /// Tensors beyond the model change what it computes, but for tables of rotary frequencies equal to our own.
+    fn check_extra(&self, name: &str, tensor: &TensorInfo) -> Result<()> {
+        let file = self.path.display();
+        if name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn_rot_embd.weight") {
+            return Ok(());
+        }
+        if name == "rope_freqs.weight" && tensor.dtype == Ok(DType::F32) {
+            let factors = &self.files[tensor.file].map[tensor.offset..tensor.offset + tensor.bytes];
+            if factors.chunks_exact(4).all(|x| x == 1f32.to_le_bytes()) {
+                return Ok(());
+            }
+            return Err(Error::unsupported(format!("{file}: tensor {name} (rotary frequencies scaled per dimension)")));
+        }
+        let why = if name == HEAD { " where the configuration ties the head to the embedding" } else { "" };
+        Err(Error::format(
+            file.to_string(),
+            format!("tensor {name}: expected no such tensor{why}, found shape {:?}", tensor.shape),
+        ))
+    }
+}
