@@ -1,11 +1,195 @@
-//! Attention over paged keys and values.
+//! `o = softmax(q kᵀ / sqrt(D) + mask) v` over the cache, for prompts, single tokens and trees alike.
+//!
+//! Work is cut into tiles of a few tokens of one kv head, longest first. Where there are fewer tiles than threads want, a
+//! tile's blocks of keys are shared out too; the blocks are folded in the same order either way.
 
-use super::Cpu;
-use crate::device::Attention;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use super::kv::{CpuKv, GROUP};
+use super::lanes::{Lanes, Portable};
+use super::{Cpu, Isa, Parts, need};
+use crate::device::{Attention, Layout};
 use crate::{Error, Result};
 use half::bf16;
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tile::{BLOCK, Partial, Scratch, Tile, Token, fold};
 
-/// `o = softmax(q kᵀ / sqrt(D) + mask) v` per head; `q`, `o`: `[T, H·D]`.
-pub fn attention(_cpu: &Cpu, _q: &[bf16], _at: &mut Attention<'_, Cpu>, _o: &mut [bf16]) -> Result<()> {
-    Err(Error::internal("CPU attention is not built yet"))
+/// Rows per tile, where a token's heads do not make more: the block's keys and values, the scores and the outputs fit
+/// into 32 KiB of first-level cache at `D` = 64.
+const TILE_ROWS: usize = 24;
+
+/// Some tokens of one sequence under one kv head.
+struct Unit {
+    sequence: usize,
+    /// Rows of the sequence.
+    rows: Range<usize>,
+    head: usize,
+    /// Blocks of keys that any of the rows sees.
+    blocks: Range<usize>,
+    /// Tasks that share the blocks.
+    tasks: usize,
+}
+
+/// Blocks `blocks` of a unit, the `part`-th of its tasks.
+struct Task {
+    unit: usize,
+    part: usize,
+    blocks: Range<usize>,
+}
+
+/// The operands of one attention.
+struct Work<'a> {
+    q: &'a [bf16],
+    kv: &'a CpuKv,
+    layer: usize,
+    layout: &'a Layout,
+    heads: usize,
+    window: Option<usize>,
+    /// `log2(e) / sqrt(D)`.
+    scale: f32,
+    output: Parts<'a, bf16>,
+}
+
+/// `o[t, h] = softmax(q[t, h] kᵀ / sqrt(D) + mask) v`; `q` and `o`: `[T, H·D]`; row `t` of query head `h` reads kv head
+/// `h / (H/G)` and sees the keys that [`crate::device::SequenceRows`] says, of those the last `window` by position.
+///
+/// # Errors
+/// [`Error::Shape`] or [`Error::Invalid`] when heads, buffers or layout do not fit the cache.
+pub fn attention(cpu: &Cpu, q: &[bf16], at: &mut Attention<'_, Cpu>, o: &mut [bf16]) -> Result<()> {
+    let &mut Attention { ref kv, layer, layout, heads, window } = at;
+    kv.check(layer, layout)?;
+    let shape = kv.shape();
+    if heads == 0 || heads % shape.kv_heads != 0 || window == Some(0) {
+        return Err(Error::invalid(format!(
+            "attention: expected a multiple of {} heads and a positive window, found {heads} heads and window {window:?}",
+            shape.kv_heads
+        )));
+    }
+    let row = heads * shape.head_dim;
+    need("attention", "q", layout.rows() * row, q.len())?;
+    need("attention", "o", layout.rows() * row, o.len())?;
+    let scale = (std::f64::consts::LOG2_E / (shape.head_dim as f64).sqrt()) as f32;
+    let work = Work { q, kv, layer, layout, heads, window, scale, output: Parts::new(o) };
+    let (units, tasks) = work.plan(cpu.team().threads());
+    let shared: Vec<Shared> = units.iter().map(|unit| Shared::new(unit.tasks)).collect();
+    cpu.team().run(tasks.len(), |i| {
+        let task = &tasks[i];
+        let (unit, shared) = (&units[task.unit], &shared[task.unit]);
+        match cpu.isa() {
+            Isa::Portable | Isa::Avx2 | Isa::Avx512Bf16 => work.task::<Portable>(unit, task, shared),
+        }
+    })
+}
+
+/// Blocks of a unit computed by several tasks.
+struct Shared {
+    done: AtomicUsize,
+    parts: Vec<OnceLock<Vec<Partial>>>,
+}
+
+impl Shared {
+    fn new(tasks: usize) -> Self {
+        let parts = if tasks > 1 { tasks } else { 0 };
+        Shared { done: AtomicUsize::new(0), parts: (0..parts).map(|_| OnceLock::new()).collect() }
+    }
+}
+
+impl Work<'_> {
+    /// Tiles and their tasks, longest first.
+    fn plan(&self, threads: usize) -> (Vec<Unit>, Vec<Task>) {
+        let kv_heads = self.kv.shape().kv_heads;
+        let step = (TILE_ROWS / (self.heads / kv_heads)).max(1);
+        let mut units = Vec::new();
+        for (index, sequence) in self.layout.sequences.iter().enumerate() {
+            for first in (0..sequence.rows()).step_by(step) {
+                let rows = first..(first + step).min(sequence.rows());
+                let ends = rows.clone().map(|row| self.layout.positions[sequence.row + row] as usize + 1);
+                let (low, high) = ends.fold((usize::MAX, 0), |(low, high), end| (low.min(end), high.max(end)));
+                let start = low.saturating_sub(self.window.unwrap_or(low));
+                let blocks = start / BLOCK..high.div_ceil(BLOCK);
+                for head in 0..kv_heads {
+                    units.push(Unit { sequence: index, rows: rows.clone(), head, blocks: blocks.clone(), tasks: 1 });
+                }
+            }
+        }
+        let cost = |unit: &Unit, blocks: usize| unit.rows.len() * blocks;
+        let total: usize = units.iter().map(|unit| cost(unit, unit.blocks.len())).sum();
+        // Four tasks a thread keep two threads within an eighth of each other.
+        let share = if threads > 1 { total.div_ceil(4 * threads).max(1) } else { usize::MAX };
+        let mut tasks = Vec::new();
+        for (index, unit) in units.iter_mut().enumerate() {
+            let parts = cost(unit, unit.blocks.len()).div_ceil(share).clamp(1, unit.blocks.len());
+            let per = unit.blocks.len().div_ceil(parts);
+            for (part, first) in unit.blocks.clone().step_by(per).enumerate() {
+                tasks.push(Task { unit: index, part, blocks: first..(first + per).min(unit.blocks.end) });
+                unit.tasks = part + 1;
+            }
+        }
+        tasks.sort_by_key(|task| std::cmp::Reverse(cost(&units[task.unit], task.blocks.len())));
+        (units, tasks)
+    }
+
+    /// Computes a task's blocks; the last task of a unit to finish folds all of them in order.
+    #[inline(always)]
+    fn task<S: Lanes>(&self, unit: &Unit, task: &Task, shared: &Shared) {
+        let tile = self.tile(unit, &task.blocks);
+        let width = self.kv.shape().value_width();
+        let mut scratch = Scratch::new();
+        let mut total = Partial::new(tile.rows(), width);
+        if unit.tasks == 1 {
+            let mut next = Partial::new(tile.rows(), width);
+            for block in task.blocks.clone() {
+                tile.block::<S>(block, self.scale, &mut scratch, &mut next);
+                fold::<S>(&mut total, &next, self.scale);
+            }
+            return self.finish(unit, &total);
+        }
+        let parts = task.blocks.clone().map(|block| {
+            let mut part = Partial::new(tile.rows(), width);
+            tile.block::<S>(block, self.scale, &mut scratch, &mut part);
+            part
+        });
+        let _ = shared.parts[task.part].set(parts.collect());
+        if shared.done.fetch_add(1, Ordering::AcqRel) + 1 == unit.tasks {
+            for part in shared.parts.iter().filter_map(OnceLock::get).flatten() {
+                fold::<S>(&mut total, part, self.scale);
+            }
+            self.finish(unit, &total);
+        }
+    }
+
+    fn tile(&self, unit: &Unit, blocks: &Range<usize>) -> Tile<'_> {
+        let sequence = &self.layout.sequences[unit.sequence];
+        let shape = self.kv.shape();
+        let heads = self.heads / shape.kv_heads;
+        let groups = blocks.start * (BLOCK / GROUP)..blocks.end * (BLOCK / GROUP);
+        let place = (self.kv, self.layer, unit.head);
+        let tokens = unit.rows.clone().map(|row| Token::new(place, sequence, row, self.window, &groups)).collect();
+        let mut q = Vec::with_capacity(unit.rows.len() * heads * shape.key_lanes());
+        for row in unit.rows.clone() {
+            let at = ((sequence.row + row) * self.heads + unit.head * heads) * shape.head_dim;
+            let pairs = self.q[at..at + heads * shape.head_dim].chunks_exact(2);
+            q.extend(pairs.map(|pair| u32::from(pair[0].to_bits()) | u32::from(pair[1].to_bits()) << 16));
+        }
+        Tile { kv: self.kv, layer: self.layer, head: unit.head, pages: &sequence.pages, tokens, heads, q }
+    }
+
+    /// `o / sum`, rounded.
+    fn finish(&self, unit: &Unit, total: &Partial) {
+        let shape = self.kv.shape();
+        let (heads, width) = (self.heads / shape.kv_heads, shape.value_width());
+        let first = self.layout.sequences[unit.sequence].row + unit.rows.start;
+        for row in 0..total.max.len() {
+            let inverse = 1.0 / total.sum[row];
+            let at = ((first + row / heads) * self.heads + unit.head * heads + row % heads) * shape.head_dim;
+            let o = total.o[row * width..(row + 1) * width].as_flattened();
+            // SAFETY: a row of a head belongs to one unit, and one task finishes a unit.
+            let output = unsafe { self.output.range(at..at + shape.head_dim) };
+            output.iter_mut().zip(o).for_each(|(output, &o)| *output = bf16::from_f32(o * inverse));
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod attention;
 mod buffer;
 mod kv;
+mod lanes;
 mod team;
 
 pub use buffer::Buffer;

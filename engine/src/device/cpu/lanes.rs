@@ -1,0 +1,137 @@
+//! Sixteen f32 lanes: the few vector operations of attention, one implementation per instruction set.
+//!
+//! The order within each operation is part of the device's numerics fingerprint.
+
+use super::kv::{GROUP, Lane};
+use std::ops::Range;
+
+/// Sixteen f32 and what attention does with them.
+pub(super) trait Lanes: Copy {
+    /// All lanes `x`.
+    fn splat(x: f32) -> Self;
+    /// Reads sixteen values.
+    fn load(x: &[f32; GROUP]) -> Self;
+    /// Writes sixteen values.
+    fn store(self, to: &mut [f32; GROUP]);
+    /// `self + a · b` per lane, where `a` is one pair of bf16 and each lane of `b` another.
+    fn dot(self, a: u32, b: &Lane) -> Self;
+    /// `self - x`.
+    fn sub(self, x: Self) -> Self;
+    /// `self + x`.
+    fn add(self, x: Self) -> Self;
+    /// `self * x`.
+    fn mul(self, x: Self) -> Self;
+    /// `self * x + y`.
+    fn mul_add(self, x: Self, y: Self) -> Self;
+    /// The larger per lane.
+    fn max(self, x: Self) -> Self;
+    /// Lanes outside `range` become `x`.
+    fn keep(self, range: Range<usize>, x: f32) -> Self;
+    /// `2^self` for `self <= 0`, relative error below 3e-7, exactly 0 below -126; NaN stays.
+    fn exp2(self) -> Self;
+    /// Rounds to bf16 (nearest even), writes the pairs of adjacent lanes, and returns the rounded values.
+    fn round_pairs(self, to: &mut [u32; GROUP / 2]) -> Self;
+    /// The largest lane.
+    fn reduce_max(self) -> f32;
+    /// The sum of the lanes, in a fixed order.
+    fn reduce_sum(self) -> f32;
+}
+
+/// Minimax polynomial of `2^f - 1 - f·C0` on `[-0.5, 0.5]`, lowest first, relative error 8e-8.
+const EXP2: [f32; 6] = [1.0, 0.693_147_2, 0.240_226_46, 0.055_503_36, 0.009_618_437, 0.001_339_887_4];
+
+/// Plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([f32; GROUP]);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(self, x: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Portable(std::array::from_fn(|i| f(self.0[i], x.0[i])))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Portable([x; GROUP])
+    }
+    #[inline(always)]
+    fn load(x: &[f32; GROUP]) -> Self {
+        Portable(*x)
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; GROUP]) {
+        *to = self.0;
+    }
+    #[inline(always)]
+    fn dot(self, a: u32, b: &Lane) -> Self {
+        let (low, high) = (f32::from_bits(a << 16), f32::from_bits(a & 0xffff_0000));
+        Portable(std::array::from_fn(|i| {
+            self.0[i] + low * f32::from_bits(b.0[i] << 16) + high * f32::from_bits(b.0[i] & 0xffff_0000)
+        }))
+    }
+    #[inline(always)]
+    fn sub(self, x: Self) -> Self {
+        self.zip(x, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn add(self, x: Self) -> Self {
+        self.zip(x, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn mul(self, x: Self) -> Self {
+        self.zip(x, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn mul_add(self, x: Self, y: Self) -> Self {
+        Portable(std::array::from_fn(|i| self.0[i] * x.0[i] + y.0[i]))
+    }
+    #[inline(always)]
+    fn max(self, x: Self) -> Self {
+        self.zip(x, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn keep(self, range: Range<usize>, x: f32) -> Self {
+        Portable(std::array::from_fn(|i| if range.contains(&i) { self.0[i] } else { x }))
+    }
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        Portable(self.0.map(|x| {
+            // Adding 1.5 · 2^23 rounds to an integer, which then stands in the low bits.
+            let shifted = x.max(-127.0) + 12_582_912.0;
+            let f = x.max(-127.0) - (shifted - 12_582_912.0);
+            let p = EXP2.iter().rev().fold(0.0, |p, c| p * f + c);
+            let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+            if x < -126.0 {
+                0.0
+            } else if x.is_nan() {
+                x
+            } else {
+                p * power
+            }
+        }))
+    }
+    #[inline(always)]
+    fn round_pairs(self, to: &mut [u32; GROUP / 2]) -> Self {
+        let bits = self.0.map(|x| u32::from(half::bf16::from_f32(x).to_bits()));
+        for (i, pair) in to.iter_mut().enumerate() {
+            *pair = bits[2 * i] | bits[2 * i + 1] << 16;
+        }
+        Portable(bits.map(|b| f32::from_bits(b << 16)))
+    }
+    #[inline(always)]
+    fn reduce_max(self) -> f32 {
+        self.0.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x))
+    }
+    #[inline(always)]
+    fn reduce_sum(self) -> f32 {
+        let mut x = self.0;
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                x[i] += x[i + half];
+            }
+        }
+        x[0]
+    }
+}
