@@ -8,6 +8,7 @@ mod gguf;
 mod gguf_model;
 mod matrix;
 mod pages;
+mod peft;
 mod safetensors;
 mod tensor;
 
@@ -16,4 +17,5 @@ pub use config::{Architecture, EMBEDDING, HEAD, ModelConfig, NORM};
 pub use gguf::{Gguf, GgufValue};
 pub use matrix::{HostMatrix, MatrixData};
 pub use pages::{Arena, PageSlice};
+pub use peft::{AdapterPart, PeftAdapter, TARGETS};
 pub use tensor::{DType, TensorInfo};
