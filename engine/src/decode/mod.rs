@@ -1,5 +1,22 @@
 //! From logits to answers: choices, spans, the answer's grammar, speculation, batching.
 
+mod batch;
+mod choice;
+mod decoder;
+mod draft;
+mod generate;
+mod prefix;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
+
+pub use choice::{ChoiceRequest, Posterior};
+pub use decoder::{Decoder, DecoderOptions, Mode, Scores};
+pub use generate::{Continuation, Generated, Generation};
+
 /// A state of a [`Constraint`], interned: equal states have equal ids within one constraint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateId(pub u32);
