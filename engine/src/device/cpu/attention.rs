@@ -9,6 +9,8 @@ mod tile;
 
 use super::kv::{CpuKv, GROUP};
 use super::lanes::{Lanes, Portable};
+#[cfg(target_arch = "x86_64")]
+use super::lanes_x86::{Avx2, Avx512};
 use super::{Cpu, Isa, Parts, need};
 use crate::device::{Attention, Layout};
 use crate::{Error, Result};
@@ -80,7 +82,15 @@ pub fn attention(cpu: &Cpu, q: &[bf16], at: &mut Attention<'_, Cpu>, o: &mut [bf
         let task = &tasks[i];
         let (unit, shared) = (&units[task.unit], &shared[task.unit]);
         match cpu.isa() {
-            Isa::Portable | Isa::Avx2 | Isa::Avx512Bf16 => work.task::<Portable>(unit, task, shared),
+            Isa::Portable => work.task::<Portable>(unit, task, shared),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Cpu` has no instruction set that the processor lacks.
+            Isa::Avx2 => unsafe { work.task_avx2(unit, task, shared) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Bf16 => unsafe { work.task_avx512(unit, task, shared) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512Bf16 => work.task::<Portable>(unit, task, shared),
         }
     })
 }
@@ -133,12 +143,24 @@ impl Work<'_> {
         (units, tasks)
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn task_avx2(&self, unit: &Unit, task: &Task, shared: &Shared) {
+        self.task::<Avx2>(unit, task, shared);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn task_avx512(&self, unit: &Unit, task: &Task, shared: &Shared) {
+        self.task::<Avx512>(unit, task, shared);
+    }
+
     /// Computes a task's blocks; the last task of a unit to finish folds all of them in order.
     #[inline(always)]
     fn task<S: Lanes>(&self, unit: &Unit, task: &Task, shared: &Shared) {
         let tile = self.tile(unit, &task.blocks);
         let width = self.kv.shape().value_width();
-        let mut scratch = Scratch::new();
+        let mut scratch = Scratch::new(tile.rows());
         let mut total = Partial::new(tile.rows(), width);
         if unit.tasks == 1 {
             let mut next = Partial::new(tile.rows(), width);
@@ -146,19 +168,20 @@ impl Work<'_> {
                 tile.block::<S>(block, self.scale, &mut scratch, &mut next);
                 fold::<S>(&mut total, &next, self.scale);
             }
-            return self.finish(unit, &total);
+            return self.finish::<S>(unit, &total);
         }
-        let parts = task.blocks.clone().map(|block| {
+        let mut parts = Vec::with_capacity(task.blocks.len());
+        for block in task.blocks.clone() {
             let mut part = Partial::new(tile.rows(), width);
             tile.block::<S>(block, self.scale, &mut scratch, &mut part);
-            part
-        });
-        let _ = shared.parts[task.part].set(parts.collect());
+            parts.push(part);
+        }
+        let _ = shared.parts[task.part].set(parts);
         if shared.done.fetch_add(1, Ordering::AcqRel) + 1 == unit.tasks {
             for part in shared.parts.iter().filter_map(OnceLock::get).flatten() {
                 fold::<S>(&mut total, part, self.scale);
             }
-            self.finish(unit, &total);
+            self.finish::<S>(unit, &total);
         }
     }
 
@@ -169,27 +192,32 @@ impl Work<'_> {
         let groups = blocks.start * (BLOCK / GROUP)..blocks.end * (BLOCK / GROUP);
         let place = (self.kv, self.layer, unit.head);
         let tokens = unit.rows.clone().map(|row| Token::new(place, sequence, row, self.window, &groups)).collect();
-        let mut q = Vec::with_capacity(unit.rows.len() * heads * shape.key_lanes());
-        for row in unit.rows.clone() {
+        let per_token = heads * shape.head_dim;
+        let mut q = vec![0u32; unit.rows.len() * per_token / 2];
+        // The first of a pair is the low half: a copy of memory on the little-endian machines this runs on.
+        for (row, q) in unit.rows.clone().zip(bytemuck::cast_slice_mut(&mut q).chunks_mut(per_token)) {
             let at = ((sequence.row + row) * self.heads + unit.head * heads) * shape.head_dim;
-            let pairs = self.q[at..at + heads * shape.head_dim].chunks_exact(2);
-            q.extend(pairs.map(|pair| u32::from(pair[0].to_bits()) | u32::from(pair[1].to_bits()) << 16));
+            q.copy_from_slice(&self.q[at..at + per_token]);
         }
         Tile { kv: self.kv, layer: self.layer, head: unit.head, pages: &sequence.pages, tokens, heads, q }
     }
 
     /// `o / sum`, rounded.
-    fn finish(&self, unit: &Unit, total: &Partial) {
+    #[inline(always)]
+    fn finish<S: Lanes>(&self, unit: &Unit, total: &Partial) {
         let shape = self.kv.shape();
         let (heads, width) = (self.heads / shape.kv_heads, shape.value_width());
         let first = self.layout.sequences[unit.sequence].row + unit.rows.start;
         for row in 0..total.max.len() {
-            let inverse = 1.0 / total.sum[row];
+            let inverse = S::splat(1.0 / total.sum[row]);
             let at = ((first + row / heads) * self.heads + unit.head * heads + row % heads) * shape.head_dim;
-            let o = total.o[row * width..(row + 1) * width].as_flattened();
             // SAFETY: a row of a head belongs to one unit, and one task finishes a unit.
             let output = unsafe { self.output.range(at..at + shape.head_dim) };
-            output.iter_mut().zip(o).for_each(|(output, &o)| *output = bf16::from_f32(o * inverse));
+            for (o, output) in total.o[row * width..(row + 1) * width].iter().zip(output.chunks_mut(GROUP)) {
+                let mut pairs = [0u32; GROUP / 2];
+                S::load(o).mul(inverse).round_pairs(&mut pairs);
+                output.copy_from_slice(&bytemuck::cast_slice(&pairs)[..output.len()]);
+            }
         }
     }
 }

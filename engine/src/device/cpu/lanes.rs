@@ -7,6 +7,11 @@ use std::ops::Range;
 
 /// Sixteen f32 and what attention does with them.
 pub(super) trait Lanes: Copy {
+    /// Rows and vectors whose sums the registers hold while a product runs. They decide speed and no bit.
+    const ROWS: usize;
+    /// See [`Lanes::ROWS`].
+    const WIDE: usize;
+
     /// All lanes `x`.
     fn splat(x: f32) -> Self;
     /// Reads sixteen values.
@@ -27,7 +32,7 @@ pub(super) trait Lanes: Copy {
     fn max(self, x: Self) -> Self;
     /// Lanes outside `range` become `x`.
     fn keep(self, range: Range<usize>, x: f32) -> Self;
-    /// `2^self` for `self <= 0`, relative error below 3e-7, exactly 0 below -126; NaN stays.
+    /// `2^self` for `self <= 0`, relative error below 3e-7 down to -126 and 0 far below; NaN stays.
     fn exp2(self) -> Self;
     /// Rounds to bf16 (nearest even), writes the pairs of adjacent lanes, and returns the rounded values.
     fn round_pairs(self, to: &mut [u32; GROUP / 2]) -> Self;
@@ -37,8 +42,8 @@ pub(super) trait Lanes: Copy {
     fn reduce_sum(self) -> f32;
 }
 
-/// Minimax polynomial of `2^f - 1 - f·C0` on `[-0.5, 0.5]`, lowest first, relative error 8e-8.
-const EXP2: [f32; 6] = [1.0, 0.693_147_2, 0.240_226_46, 0.055_503_36, 0.009_618_437, 0.001_339_887_4];
+/// Polynomial of `2^f` on `[-0.5, 0.5]`, lowest power first, relative error below 2e-7.
+pub(super) const EXP2: [f32; 6] = [1.0, 0.693_147_2, 0.240_226_46, 0.055_503_36, 0.009_618_437, 0.001_339_887_4];
 
 /// Plain Rust.
 #[derive(Clone, Copy)]
@@ -52,6 +57,9 @@ impl Portable {
 }
 
 impl Lanes for Portable {
+    const ROWS: usize = 2;
+    const WIDE: usize = 1;
+
     #[inline(always)]
     fn splat(x: f32) -> Self {
         Portable([x; GROUP])

@@ -7,6 +7,8 @@ mod attention;
 mod buffer;
 mod kv;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_x86;
 mod team;
 
 pub use buffer::Buffer;

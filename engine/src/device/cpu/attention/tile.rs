@@ -142,61 +142,189 @@ impl Tile<'_> {
         scratch: &mut Scratch,
         out: &mut Partial,
     ) {
-        let shape = self.kv.shape();
-        let width = shape.value_width();
         let start = block * BLOCK;
         let within = |token: &Token| {
             let low = token.visible.start.clamp(start, start + BLOCK) - start;
             low..token.visible.end.clamp(start, start + BLOCK) - start
         };
-        let rows = run.start * self.heads..run.end * self.heads;
         let (mut low, mut high) = (BLOCK, 0);
         for visible in self.tokens[run.clone()].iter().map(within).filter(|visible| !visible.is_empty()) {
             (low, high) = (low.min(visible.start), high.max(visible.end));
         }
-        let groups = low.min(high) / GROUP..high.div_ceil(GROUP);
-        for row in rows.clone() {
-            let q = &self.q[row * shape.key_lanes()..][..shape.key_lanes()];
-            for group in groups.clone() {
-                let (keys, _) = self.group(run.start, block * GROUPS + group);
-                let mut sum = S::splat(0.0);
-                for (&q, k) in q.iter().zip(keys) {
-                    sum = sum.dot(q, k);
+        let used = low.min(high) / GROUP..high.div_ceil(GROUP);
+        let mut groups: [(&[Lane], &[Lane]); GROUPS] = [(&[], &[]); GROUPS];
+        for group in used.clone() {
+            groups[group] = self.group(run.start, block * GROUPS + group);
+        }
+        let rows = run.start * self.heads..run.end * self.heads;
+        let groups = &groups[used.clone()];
+        // Four groups of keys stay in the first-level cache while all rows pass.
+        for (i, keys) in groups.chunks(4).enumerate() {
+            let first = used.start + 4 * i;
+            for (at, wide) in pieces(keys.len(), S::WIDE) {
+                match wide {
+                    4 => self.scores_wide::<S, 4>(rows.clone(), &keys[at..], first + at, scratch),
+                    2 => self.scores_wide::<S, 2>(rows.clone(), &keys[at..], first + at, scratch),
+                    _ => self.scores_wide::<S, 1>(rows.clone(), &keys[at..], first + at, scratch),
                 }
-                sum.store(&mut scratch.scores[group]);
             }
+        }
+        for row in rows.clone() {
             let visible = within(&self.tokens[row / self.heads]);
-            softmax::<S>(scratch, groups.clone(), visible, scale, (&mut out.max[row], &mut out.sum[row]));
-            for column in 0..width {
-                let mut sum = S::splat(0.0);
-                for group in groups.clone() {
-                    let (_, values) = self.group(run.start, block * GROUPS + group);
-                    for (pair, &p) in scratch.weights[group].iter().enumerate() {
-                        sum = sum.dot(p, &values[pair * width + column]);
-                    }
-                }
-                sum.store(&mut out.o[row * width + column]);
+            let (max, sum) = (&mut out.max[row], &mut out.sum[row]);
+            softmax::<S>(&scratch.scores[row], &mut scratch.weights[row], used.clone(), visible, scale, (max, sum));
+        }
+        for (column, wide) in pieces(self.kv.shape().value_width(), S::WIDE) {
+            match wide {
+                4 => self.outputs_wide::<S, 4>(rows.clone(), groups, used.start, column, scratch, out),
+                2 => self.outputs_wide::<S, 2>(rows.clone(), groups, used.start, column, scratch, out),
+                _ => self.outputs_wide::<S, 1>(rows.clone(), groups, used.start, column, scratch, out),
+            }
+        }
+    }
+
+    /// Scores of `rows` and the first `N` of `groups`, the first of which is the block's group `group`.
+    #[inline(always)]
+    fn scores_wide<S: Lanes, const N: usize>(
+        &self,
+        rows: Range<usize>,
+        groups: &[(&[Lane], &[Lane])],
+        group: usize,
+        scratch: &mut Scratch,
+    ) {
+        for (row, count) in pieces_of_rows(rows, S::ROWS) {
+            match count {
+                6 => self.scores::<S, 6, N>(row, groups, group, scratch),
+                5 => self.scores::<S, 5, N>(row, groups, group, scratch),
+                4 => self.scores::<S, 4, N>(row, groups, group, scratch),
+                3 => self.scores::<S, 3, N>(row, groups, group, scratch),
+                2 => self.scores::<S, 2, N>(row, groups, group, scratch),
+                _ => self.scores::<S, 1, N>(row, groups, group, scratch),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn scores<S: Lanes, const R: usize, const N: usize>(
+        &self,
+        row: usize,
+        groups: &[(&[Lane], &[Lane])],
+        group: usize,
+        scratch: &mut Scratch,
+    ) {
+        let pairs = self.kv.shape().key_lanes();
+        let q: [&[u32]; R] = std::array::from_fn(|r| &self.q[(row + r) * pairs..][..pairs]);
+        let sums = product([[S::splat(0.0); N]; R], q, std::array::from_fn(|n| groups[n].0), 1);
+        for (r, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                sum.store(&mut scratch.scores[row + r][group + n]);
+            }
+        }
+    }
+
+    /// Columns `16 column..16 (column + N)` of the outputs of `rows`.
+    #[inline(always)]
+    fn outputs_wide<S: Lanes, const N: usize>(
+        &self,
+        rows: Range<usize>,
+        groups: &[(&[Lane], &[Lane])],
+        first: usize,
+        column: usize,
+        scratch: &Scratch,
+        out: &mut Partial,
+    ) {
+        for (row, count) in pieces_of_rows(rows, S::ROWS) {
+            match count {
+                6 => self.outputs::<S, 6, N>(row, groups, first, column, scratch, out),
+                5 => self.outputs::<S, 5, N>(row, groups, first, column, scratch, out),
+                4 => self.outputs::<S, 4, N>(row, groups, first, column, scratch, out),
+                3 => self.outputs::<S, 3, N>(row, groups, first, column, scratch, out),
+                2 => self.outputs::<S, 2, N>(row, groups, first, column, scratch, out),
+                _ => self.outputs::<S, 1, N>(row, groups, first, column, scratch, out),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn outputs<S: Lanes, const R: usize, const N: usize>(
+        &self,
+        row: usize,
+        groups: &[(&[Lane], &[Lane])],
+        first: usize,
+        column: usize,
+        scratch: &Scratch,
+        out: &mut Partial,
+    ) {
+        let width = self.kv.shape().value_width();
+        let mut sums = [[S::splat(0.0); N]; R];
+        for (group, (_, values)) in groups.iter().enumerate() {
+            let weights: [&[u32]; R] = std::array::from_fn(|r| scratch.weights[row + r][first + group].as_slice());
+            sums = product(sums, weights, std::array::from_fn(|n| &values[column + n..]), width);
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                sum.store(&mut out.o[(row + r) * width + column + n]);
             }
         }
     }
 }
 
-/// Space for one row's scores and weights in a block.
+/// Cuts `0..len` into pieces of 4, 2 and 1, none above `most`: their starts and lengths.
+#[inline(always)]
+fn pieces(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let wide = [4, 2, 1].into_iter().find(|&wide| wide <= most && at + wide <= len)?;
+        at += wide;
+        Some((at - wide, wide))
+    })
+}
+
+/// Cuts `rows` into pieces of at most `most`: their starts and lengths.
+#[inline(always)]
+fn pieces_of_rows(rows: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    rows.clone().step_by(most).map(move |row| (row, most.min(rows.end - row)))
+}
+
+/// `sums[r][n] + Σ_i a[r][i] · b[n][i · step]`, `i` in order.
+#[inline(always)]
+fn product<S: Lanes, const R: usize, const N: usize>(
+    mut sums: [[S; N]; R],
+    a: [&[u32]; R],
+    b: [&[Lane]; N],
+    step: usize,
+) -> [[S; N]; R] {
+    let len = a.iter().map(|a| a.len()).chain(b.iter().map(|b| b.len().div_ceil(step))).min().unwrap_or(0);
+    for i in 0..len {
+        for n in 0..N {
+            // SAFETY: `i < b[n].len().div_ceil(step)`, so `i * step < b[n].len()`.
+            let b = unsafe { b[n].get_unchecked(i * step) };
+            for r in 0..R {
+                // SAFETY: `i < a[r].len()`.
+                sums[r][n] = sums[r][n].dot(unsafe { *a[r].get_unchecked(i) }, b);
+            }
+        }
+    }
+    sums
+}
+
+/// Scores and weights of a tile's rows in a block.
 pub(super) struct Scratch {
-    scores: [[f32; GROUP]; GROUPS],
-    weights: [[u32; GROUP / 2]; GROUPS],
+    scores: Vec<[[f32; GROUP]; GROUPS]>,
+    weights: Vec<[[u32; GROUP / 2]; GROUPS]>,
 }
 
 impl Scratch {
-    pub fn new() -> Self {
-        Scratch { scores: [[0.0; GROUP]; GROUPS], weights: [[0; GROUP / 2]; GROUPS] }
+    pub fn new(rows: usize) -> Self {
+        Scratch { scores: vec![[[0.0; GROUP]; GROUPS]; rows], weights: vec![[[0; GROUP / 2]; GROUPS]; rows] }
     }
 }
 
 /// Weights `2^(scale (s - max))` rounded to bf16, their maximum score and their sum; 0 outside `visible`.
 #[inline(always)]
 fn softmax<S: Lanes>(
-    scratch: &mut Scratch,
+    scores: &[[f32; GROUP]; GROUPS],
+    weights: &mut [[u32; GROUP / 2]; GROUPS],
     groups: Range<usize>,
     visible: Range<usize>,
     scale: f32,
@@ -208,20 +336,19 @@ fn softmax<S: Lanes>(
     };
     if visible.is_empty() {
         (*max, *sum) = (f32::NEG_INFINITY, 0.0);
-        scratch.weights[groups].fill([0; GROUP / 2]);
+        weights[groups].fill([0; GROUP / 2]);
         return;
     }
     let mut largest = S::splat(f32::NEG_INFINITY);
     for group in groups.clone() {
-        let scores = S::load(&scratch.scores[group]).keep(lanes(group), f32::NEG_INFINITY);
-        largest = largest.max(scores);
+        largest = largest.max(S::load(&scores[group]).keep(lanes(group), f32::NEG_INFINITY));
     }
     *max = largest.reduce_max();
     let (shift, scale) = (S::splat(*max), S::splat(scale));
     let mut total = S::splat(0.0);
     for group in groups {
-        let weights = S::load(&scratch.scores[group]).sub(shift).mul(scale).exp2().keep(lanes(group), 0.0);
-        total = total.add(weights.round_pairs(&mut scratch.weights[group]));
+        let exact = S::load(&scores[group]).sub(shift).mul(scale).exp2().keep(lanes(group), 0.0);
+        total = total.add(exact.round_pairs(&mut weights[group]));
     }
     *sum = total.reduce_sum();
 }
@@ -235,8 +362,8 @@ pub(super) fn fold<S: Lanes>(total: &mut Partial, next: &Partial, scale: f32) {
             continue;
         }
         let max = S::splat(total.max[row]).max(S::splat(next.max[row]));
-        let factor = |of: f32| S::splat(of).sub(max).mul(S::splat(scale)).exp2();
-        let (old, new) = (factor(total.max[row]), factor(next.max[row]));
+        let old = S::splat(total.max[row]).sub(max).mul(S::splat(scale)).exp2();
+        let new = S::splat(next.max[row]).sub(max).mul(S::splat(scale)).exp2();
         let sum = S::splat(total.sum[row]).mul_add(old, S::splat(next.sum[row]).mul(new));
         total.sum[row] = sum.reduce_max();
         total.max[row] = max.reduce_max();
