@@ -1,0 +1,64 @@
+//! Which file is read how.
+
+use std::path::Path;
+
+use super::gguf_vocabulary::GgufVocabulary;
+use super::sentencepiece;
+use super::sentencepiece_model::SentencePieceModel;
+use super::tokenizer::{Kind, Tokenizer};
+use crate::weights::Gguf;
+use crate::{Error, Result};
+
+pub(super) fn open(path: &Path) -> Result<Tokenizer> {
+    if path.is_dir() {
+        for name in ["tokenizer.json", "tokenizer.model"] {
+            let file = path.join(name);
+            if file.is_file() {
+                return open(&file);
+            }
+        }
+        return Err(Error::invalid(format!(
+            "{}: expected tokenizer.json or tokenizer.model in the folder, found neither",
+            path.display()
+        )));
+    }
+    let name = path.display().to_string();
+    if Gguf::is_gguf(path) {
+        return open_gguf(&name, &Gguf::open(path)?);
+    }
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
+        super::hf_json::open(&name, &bytes, path.parent())
+    } else {
+        open_sentencepiece(&name, &bytes)
+    }
+}
+
+fn open_sentencepiece(file: &str, bytes: &[u8]) -> Result<Tokenizer> {
+    let model = SentencePieceModel::parse(file, bytes)?;
+    let (vocabulary, bpe, rules) = sentencepiece::build(file, &model.pieces, model.prefix)?;
+    let (bos, eos) = (vocabulary.control(model.bos), vocabulary.control(model.eos));
+    Ok(Tokenizer::new(vocabulary, bpe, Kind::SentencePiece(rules), bos, eos))
+}
+
+fn open_gguf(file: &str, gguf: &Gguf) -> Result<Tokenizer> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let id = |name: &str| -> Result<Option<u32>> {
+        let Some(id) = gguf.uint(&key(name))? else { return Ok(None) };
+        u32::try_from(id).map(Some).map_err(|_| Error::format(file, format!("{}: {id} is no token id", key(name))))
+    };
+    Tokenizer::from_gguf_vocabulary(
+        file,
+        &GgufVocabulary {
+            model: gguf.text(&key("model"))?.ok_or_else(|| Error::format(file, "no tokenizer.ggml.model"))?,
+            pre: gguf.text(&key("pre"))?,
+            tokens: gguf.texts(&key("tokens"))?.unwrap_or_default(),
+            scores: gguf.floats(&key("scores"))?.unwrap_or_default(),
+            token_types: gguf.ints(&key("token_type"))?.unwrap_or_default(),
+            merges: gguf.texts(&key("merges"))?.unwrap_or_default(),
+            bos: id("bos_token_id")?,
+            eos: id("eos_token_id")?,
+            add_space_prefix: gguf.boolean(&key("add_space_prefix"))?,
+        },
+    )
+}
