@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn long_words_take_n_log_n() {
-        let merges = vec![Merge { left: 0, right: 0, rank: 0, merged: 1 }, Merge { left: 1, right: 1, rank: 0, merged: 2 }];
+        let merges =
+            vec![Merge { left: 0, right: 0, rank: 0, merged: 1 }, Merge { left: 1, right: 1, rank: 0, merged: 2 }];
         let bpe = Bpe::new(3, merges).unwrap();
         let mut out = Vec::new();
         bpe.merge(&vec![0; 1 << 20], &mut out);

@@ -99,7 +99,9 @@ fn byte_level(file: &str, gguf: &GgufVocabulary, kinds: &[PieceKind]) -> Result<
         match kind {
             PieceKind::Normal | PieceKind::Unused => match alphabet.bytes(token) {
                 Some(bytes) => vocabulary.push(&bytes)?,
-                None => return Err(Error::format(file, format!("token {id} holds a character that stands for no byte"))),
+                None => {
+                    return Err(Error::format(file, format!("token {id} holds a character that stands for no byte")));
+                }
             },
             _ => vocabulary.push_control(token)?,
         }

@@ -172,10 +172,9 @@ fn preparation(file: &str, normalizer: &Value, pre_tokenizer: Value) -> Result<P
             };
             Preparation::SentencePiece { prefix, unless_space: true }
         }
-        (["ByteLevel"], false) if !prepend && byte_level(steps[0]).0 => Preparation::ByteLevel {
-            words: Words::Gpt2(Gpt2::new(false)?),
-            prefix_space: byte_level(steps[0]).1,
-        },
+        (["ByteLevel"], false) if !prepend && byte_level(steps[0]).0 => {
+            Preparation::ByteLevel { words: Words::Gpt2(Gpt2::new(false)?), prefix_space: byte_level(steps[0]).1 }
+        }
         (["Digits", "ByteLevel"], false)
             if !prepend && byte_level(steps[1]) == (true, false) && steps[0]["individual_digits"] == true =>
         {
@@ -259,9 +258,9 @@ fn byte_level(
             Token::Hole => vocabulary.push(&[])?,
             Token::Added(name) => vocabulary.push_control(name)?,
             Token::Text(text) => {
-                let token = alphabet
-                    .bytes(text)
-                    .ok_or_else(|| Error::format(file, format!("token {id} holds a character that stands for no byte")))?;
+                let token = alphabet.bytes(text).ok_or_else(|| {
+                    Error::format(file, format!("token {id} holds a character that stands for no byte"))
+                })?;
                 if let [byte] = token[..] {
                     bytes[byte as usize] = Some(id as u32);
                 }

@@ -162,11 +162,7 @@ impl SentencePiece {
 }
 
 /// Vocabulary, merge table and first symbols of a list of pieces, by SentencePiece's rules. `file` names it in errors.
-pub(super) fn build(
-    file: &str,
-    pieces: &[Piece],
-    prefix: DummyPrefix,
-) -> Result<(Vocabulary, Bpe, SentencePiece)> {
+pub(super) fn build(file: &str, pieces: &[Piece], prefix: DummyPrefix) -> Result<(Vocabulary, Bpe, SentencePiece)> {
     let mut vocabulary = Vocabulary::default();
     let mut index: HashMap<&str, u32> = HashMap::with_capacity(pieces.len());
     let mut bytes = [NONE; 256];
@@ -198,7 +194,9 @@ pub(super) fn build(
     }
     vocabulary.finish();
     if let Some(byte) = bytes.iter().position(|&id| id == NONE) {
-        return Err(Error::unsupported(format!("{file}: SentencePiece without byte fallback (no piece <0x{byte:02X}>)")));
+        return Err(Error::unsupported(format!(
+            "{file}: SentencePiece without byte fallback (no piece <0x{byte:02X}>)"
+        )));
     }
     let merges = merges(file, pieces, &index)?;
     let bpe = Bpe::new(pieces.len(), merges)?;

@@ -156,6 +156,10 @@ impl<'a> Iterator for Fields<'a, '_> {
         if field.is_none() {
             self.rest = &[];
         }
-        Some(field.ok_or_else(|| Error::format(self.file, "expected a protobuf message, found a truncated or broken one")))
+        Some(
+            field.ok_or_else(|| {
+                Error::format(self.file, "expected a protobuf message, found a truncated or broken one")
+            }),
+        )
     }
 }

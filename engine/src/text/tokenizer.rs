@@ -172,7 +172,9 @@ impl Tokenizer {
                 self.bpe.merge(&symbols, out);
                 Ok(())
             }
-            Kind::ByteLevel(rules) => rules.for_each_word(chunk, |word| self.encode_word(rules, word, &mut symbols, out)),
+            Kind::ByteLevel(rules) => {
+                rules.for_each_word(chunk, |word| self.encode_word(rules, word, &mut symbols, out))
+            }
         }
     }
 
