@@ -1,7 +1,15 @@
 //! Mistral itself, written once for every device, behind an object-safe face that decoding uses.
 
+mod adapter;
+mod kept;
+mod mistral;
+mod pages;
+mod session;
+
+pub use mistral::Mistral;
+
 use crate::Result;
-use crate::weights::ModelConfig;
+use crate::weights::{AdapterPart, ModelConfig};
 use std::sync::Arc;
 
 /// A loaded adapter of a model. Ids are never reused.
@@ -24,6 +32,10 @@ pub trait LanguageModel: Send + Sync {
     fn fingerprint(&self) -> String;
     /// A new session with an empty cache. It keeps the weights alive.
     fn session(self: Arc<Self>) -> Result<Box<dyn ModelSession>>;
+    /// Makes an adapter resident, to be applied unmerged to sequences started with its id.
+    fn load_adapter(&self, weights: &[AdapterPart]) -> Result<AdapterId>;
+    /// Forgets an adapter; sequences that use it keep it. Returns whether it was loaded.
+    fn unload_adapter(&self, id: AdapterId) -> bool;
 }
 
 /// A node of a tree of drafts or choices, evaluated in one pass.
@@ -71,4 +83,6 @@ pub trait ModelSession: Send {
     fn all_logits(&mut self, row: RowId) -> Result<Vec<f32>>;
     /// Forgets kept rows. Unknown ids are ignored.
     fn release_rows(&mut self, rows: &[RowId]);
+    /// Bytes of cache that sequences hold now.
+    fn cache_bytes(&self) -> usize;
 }

@@ -1,0 +1,225 @@
+//! The transformer: weights on a device, and one forward pass over packed rows.
+//!
+//! Mistral 7B (Jiang et al., arXiv 2310.06825) and its sub-case Llama: pre-norm blocks of grouped-query attention with
+//! rotary embedding and of SwiGLU. The residual stream is f32; rounding to bf16 happens at matrix inputs only.
+
+use super::adapter::{Adapter, AdapterRows, Projection, lora_parts};
+use super::session::Session;
+use super::{AdapterId, LanguageModel, ModelSession};
+use crate::device::{Attention, Device, Layout, Linear, RopeTable, RowSelection};
+use crate::weights::{AdapterPart, Checkpoint, HostMatrix, MatrixData, ModelConfig};
+use crate::{Error, Result};
+use half::bf16;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// One transformer block.
+struct Block<D: Device> {
+    input_norm: D::Buffer<f32>,
+    attention_norm: D::Buffer<f32>,
+    /// In the order of [`Projection::ALL`].
+    projections: [D::Matrix; 7],
+}
+
+/// Activations of a pass, grown to the largest pass so far.
+pub(super) struct Scratch<D: Device> {
+    h: D::Buffer<f32>,
+    x: D::Buffer<bf16>,
+    q: D::Buffer<bf16>,
+    o: D::Buffer<bf16>,
+    a: D::Buffer<bf16>,
+}
+
+/// A Mistral on a device.
+pub struct Mistral<D: Device> {
+    pub(super) device: D,
+    pub(super) config: ModelConfig,
+    embedding: D::Matrix,
+    /// `None` where the head is the embedding table.
+    head: Option<D::Matrix>,
+    norm: D::Buffer<f32>,
+    blocks: Vec<Block<D>>,
+    rope: RopeTable<D>,
+    adapters: RwLock<Adapters<D>>,
+}
+
+struct Adapters<D: Device> {
+    next: u32,
+    loaded: BTreeMap<AdapterId, Arc<Adapter<D>>>,
+}
+
+impl<D: Device> Mistral<D> {
+    /// Makes the weights of a checkpoint resident, after checking that all of them are there. With `merge`, each touched
+    /// weight becomes `bf16(W + scale·B·A)`, computed in f32.
+    ///
+    /// # Errors
+    /// A missing, extra or misshaped tensor, an adapter of another shape, or not enough memory, by name.
+    pub fn open(checkpoint: &Checkpoint, device: D, merge: &[AdapterPart]) -> Result<Arc<Self>> {
+        checkpoint.check_complete()?;
+        let config = checkpoint.config().clone();
+        let c = config.hidden_size;
+        let vector = |name: &str, len| -> Result<D::Buffer<f32>> {
+            let values = checkpoint.vector(name, len)?;
+            let mut buffer = device.buffer(len)?;
+            device.write(&mut buffer, 0, &values)?;
+            Ok(buffer)
+        };
+        let mut blocks = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+            let projection = |p: Projection| -> Result<D::Matrix> {
+                let (rows, cols) = p.shape(&config);
+                let mut host = checkpoint.matrix(&name(p.name()), rows, cols)?;
+                if let Some(part) = merge.iter().find(|m| m.layer == layer && p.name().ends_with(m.target)) {
+                    host = merged(&host, &part.a, &part.b, part.rank, part.scale);
+                }
+                device.matrix(host)
+            };
+            let [q, k, v, o, gate, up, down] = Projection::ALL.map(projection);
+            blocks.push(Block {
+                input_norm: vector(&name("input_layernorm"), c)?,
+                attention_norm: vector(&name("post_attention_layernorm"), c)?,
+                projections: [q?, k?, v?, o?, gate?, up?, down?],
+            });
+        }
+        let table = |name: &str| checkpoint.matrix(name, config.vocab_size, c).and_then(|m| device.matrix(m));
+        Ok(Arc::new(Self {
+            embedding: table("model.embed_tokens.weight")?,
+            head: if config.tied_head { None } else { Some(table("lm_head.weight")?) },
+            norm: vector("model.norm.weight", c)?,
+            rope: rope_table(&device, &config)?,
+            adapters: RwLock::new(Adapters { next: 0, loaded: BTreeMap::new() }),
+            blocks,
+            config,
+            device,
+        }))
+    }
+
+    /// Makes an adapter resident. Sequences started with its id use it until they end, also after it is unloaded.
+    pub fn load_adapter(&self, weights: &[AdapterPart]) -> Result<AdapterId> {
+        let adapter = Arc::new(Adapter::new(&self.device, &self.config, weights)?);
+        let mut adapters = self.adapters.write().unwrap_or_else(PoisonError::into_inner);
+        let id = AdapterId(adapters.next);
+        adapters.next += 1;
+        adapters.loaded.insert(id, adapter);
+        Ok(id)
+    }
+
+    /// Forgets an adapter. Returns whether it was loaded.
+    pub fn unload_adapter(&self, id: AdapterId) -> bool {
+        self.adapters.write().unwrap_or_else(PoisonError::into_inner).loaded.remove(&id).is_some()
+    }
+
+    pub(super) fn adapter(&self, id: AdapterId) -> Result<Arc<Adapter<D>>> {
+        let adapters = self.adapters.read().unwrap_or_else(PoisonError::into_inner);
+        adapters
+            .loaded
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Error::invalid(format!("no adapter with id {} is loaded", id.0)))
+    }
+
+    /// The head's matrix `[V, C]`.
+    pub(super) fn head(&self) -> &D::Matrix {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    pub(super) fn scratch(&self) -> Result<Scratch<D>> {
+        let d = &self.device;
+        Ok(Scratch { h: d.buffer(0)?, x: d.buffer(0)?, q: d.buffer(0)?, o: d.buffer(0)?, a: d.buffer(0)? })
+    }
+
+    /// Runs all blocks over the rows of `layout`, writes their keys and values to `kv`, and leaves the final norm of rows
+    /// `keep` (bf16) in `kept` from row `kept_row` on.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn forward(
+        &self,
+        s: &mut Scratch<D>,
+        kv: &mut D::Kv,
+        tokens: &[u32],
+        layout: &Layout,
+        adapters: &AdapterRows<D>,
+        keep: &[u32],
+        kept: &mut D::Buffer<bf16>,
+        kept_row: usize,
+    ) -> Result<()> {
+        let (d, c, t) = (&self.device, &self.config, tokens.len());
+        let q_dim = c.heads * c.head_dim;
+        d.reserve(&mut s.h, t * c.hidden_size)?;
+        d.reserve(&mut s.x, t * c.hidden_size)?;
+        d.reserve(&mut s.q, t * q_dim)?;
+        d.reserve(&mut s.o, t * q_dim)?;
+        d.reserve(&mut s.a, t * c.intermediate_size)?;
+        d.embed(&self.embedding, tokens, &mut s.h)?;
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let lora = Projection::ALL.map(|p| lora_parts(adapters, layer, p));
+            let linear = |p: Projection| Linear { weight: &block.projections[p as usize], lora: &lora[p as usize] };
+            let mut at = Attention { kv, layer, layout, heads: c.heads, window: c.sliding_window };
+            d.rms_norm(&s.h, &block.input_norm, c.rms_norm_eps, RowSelection::All(t), &mut s.x, 0)?;
+            let qkv = [linear(Projection::Q), linear(Projection::K), linear(Projection::V)];
+            d.qkv(&s.x, qkv, &self.rope, &mut at, &mut s.q)?;
+            d.attention(&s.q, &mut at, &mut s.o)?;
+            d.linear_add(&s.o, linear(Projection::O), t, &mut s.h)?;
+            d.rms_norm(&s.h, &block.attention_norm, c.rms_norm_eps, RowSelection::All(t), &mut s.x, 0)?;
+            d.gate_up(&s.x, linear(Projection::Gate), linear(Projection::Up), t, &mut s.a)?;
+            d.linear_add(&s.a, linear(Projection::Down), t, &mut s.h)?;
+        }
+        if keep.is_empty() {
+            return Ok(());
+        }
+        d.rms_norm(&s.h, &self.norm, c.rms_norm_eps, RowSelection::Some(keep), kept, kept_row)
+    }
+}
+
+impl<D: Device> LanguageModel for Mistral<D> {
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn fingerprint(&self) -> String {
+        self.device.fingerprint()
+    }
+
+    fn session(self: Arc<Self>) -> Result<Box<dyn ModelSession>> {
+        Ok(Box::new(Session::new(self)?))
+    }
+
+    fn load_adapter(&self, weights: &[AdapterPart]) -> Result<AdapterId> {
+        Mistral::load_adapter(self, weights)
+    }
+
+    fn unload_adapter(&self, id: AdapterId) -> bool {
+        Mistral::unload_adapter(self, id)
+    }
+}
+
+/// `bf16(W + scale·B·A)`; `W: [N, K]`, `A: [R, K]`, `B: [N, R]`.
+fn merged(w: &HostMatrix, a: &[bf16], b: &[bf16], rank: usize, scale: f32) -> HostMatrix {
+    let cols = w.cols;
+    let mut row = vec![0f32; cols];
+    let mut out = Vec::with_capacity(w.rows * cols);
+    for n in 0..w.rows {
+        row.fill(0.0);
+        for r in 0..rank {
+            let factor = b[n * rank + r].to_f32();
+            row.iter_mut().zip(&a[r * cols..]).for_each(|(y, a)| *y += factor * a.to_f32());
+        }
+        out.extend(w.data[n * cols..][..cols].iter().zip(&row).map(|(w, y)| bf16::from_f32(w.to_f32() + scale * y)));
+    }
+    HostMatrix { data: MatrixData::Owned(out), rows: w.rows, cols }
+}
+
+/// `cos, sin (p · theta^(-2i/D))`, angles in f64.
+fn rope_table<D: Device>(device: &D, config: &ModelConfig) -> Result<RopeTable<D>> {
+    let half = config.head_dim / 2;
+    let frequency: Vec<f64> =
+        (0..half).map(|i| config.rope_theta.powf(-2.0 * i as f64 / config.head_dim as f64)).collect();
+    let table = |f: fn(f64) -> f64| -> Result<D::Buffer<f32>> {
+        let values: Vec<f32> =
+            (0..config.max_positions).flat_map(|p| frequency.iter().map(move |w| f(p as f64 * w) as f32)).collect();
+        let mut buffer = device.buffer(values.len())?;
+        device.write(&mut buffer, 0, &values)?;
+        Ok(buffer)
+    };
+    Ok(RopeTable { cos: table(f64::cos)?, sin: table(f64::sin)?, positions: config.max_positions })
+}
