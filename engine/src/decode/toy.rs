@@ -2,7 +2,7 @@
 
 use super::{Constraint, StateId};
 use crate::model::{AdapterId, LanguageModel, ModelSession, RowId, SequenceId, Step, TreeNode};
-use crate::weights::{Architecture, ModelConfig};
+use crate::weights::{AdapterPart, Architecture, ModelConfig};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -87,6 +87,14 @@ impl LanguageModel for Toy {
 
     fn session(self: Arc<Self>) -> Result<Box<dyn ModelSession>> {
         Ok(Box::new(ToySession { model: self, sequences: HashMap::new(), rows: HashMap::new(), made: 0 }))
+    }
+
+    fn load_adapter(&self, _: &[AdapterPart]) -> Result<AdapterId> {
+        Err(Error::unsupported("adapters of the toy model"))
+    }
+
+    fn unload_adapter(&self, _: AdapterId) -> bool {
+        false
     }
 }
 
@@ -244,6 +252,10 @@ impl ModelSession for ToySession {
             assert!(self.rows.remove(&row.0).is_some(), "a row released twice");
         }
         self.count(|_| ());
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.sequences.values().map(|s| s.tokens.len()).sum()
     }
 }
 
