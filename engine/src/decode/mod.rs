@@ -6,6 +6,7 @@ mod decoder;
 mod draft;
 mod generate;
 mod prefix;
+mod top_spans;
 mod tree;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod toy;
 pub use choice::{ChoiceRequest, Posterior};
 pub use decoder::{Decoder, DecoderOptions, Mode, Scores};
 pub use generate::{Continuation, Generated, Generation};
+pub use top_spans::{Candidate, SpanQuery, TopSpans};
 
 /// A state of a [`Constraint`], interned: equal states have equal ids within one constraint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -207,6 +207,83 @@ proptest! {
     }
 }
 
+/// All spans that the automaton allows, scored one full row at a time.
+fn exhaustive(toy: &Toy, prompt: &[u32], automaton: &Automaton, ends: &[u32]) -> Vec<Candidate> {
+    let mut automaton = automaton.clone();
+    let mut spans = Vec::new();
+    let mut open = vec![(automaton.start(), Vec::new(), 0.0)];
+    while let Some((state, tokens, logprob)) = open.pop() {
+        let scores = toy.log_probs(None, &[prompt, &tokens].concat());
+        let mut ended = 0.0;
+        for token in automaton.allowed(state).to_vec() {
+            let next = automaton.advance(state, token).unwrap();
+            if ends.contains(&token) || automaton.allowed(next).is_empty() {
+                ended += scores[token as usize].exp();
+            } else {
+                open.push((next, [&tokens[..], &[token]].concat(), logprob + scores[token as usize]));
+            }
+        }
+        if ended > 0.0 {
+            spans.push(Candidate { tokens, logprob: logprob + ended.ln() });
+        }
+    }
+    spans
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn top_spans_are_the_best_of_all(
+        seed: u64, prompt in prompts(), automaton in automata(), ends in 0..VOCAB, count in 0usize..8, draft_rows in 0usize..70, pick: u16,
+    ) {
+        let ends: Vec<u32> = (ends..VOCAB).step_by(3).collect();
+        let mut all = exhaustive(&toy(seed), &prompt, &automaton, &ends);
+        let none = all.remove(pick as usize % all.len());
+        all.sort_by(|a, b| b.logprob.total_cmp(&a.logprob));
+        let (mut decoder, counts) = decoder(toy(seed), |o| o.draft_rows = draft_rows);
+        let mut constraint = automaton.clone();
+        let start = constraint.start();
+        let query = SpanQuery {
+            prompt: &prompt, shared: 0, adapter: None, constraint: &mut constraint, start, ends: &ends, none: &none.tokens, count,
+        };
+        let found = decoder.top_spans(&mut [query]).pop().unwrap().unwrap();
+        prop_assert!((found.none - none.logprob).abs() < 1e-12);
+        prop_assert_eq!(found.spans.len(), count.min(all.len()));
+        for (found, best) in found.spans.iter().zip(&all) {
+            prop_assert!((found.logprob - best.logprob).abs() < 1e-12);
+            // Equal scores may come in either order, but each span with its own.
+            let same = all.iter().find(|span| span.tokens == found.tokens);
+            prop_assert!(same.is_some_and(|span| (span.logprob - found.logprob).abs() < 1e-12));
+        }
+        prop_assert!(found.spans.windows(2).all(|pair| pair[0].tokens != pair[1].tokens));
+        let counts = counts.lock().unwrap();
+        prop_assert_eq!((counts.sequences, counts.rows), (0, 0));
+    }
+}
+
+#[test]
+fn presence_is_the_share_of_first_tokens() {
+    let automaton = Automaton::new(vec![vec![(1, 1), (2, 1), (3, 1)], vec![(4, 2)], vec![]]);
+    let (mut decoder, _) = decoder(toy(10), |_| ());
+    let mut constraint = automaton;
+    let query = SpanQuery {
+        prompt: &[7, 8],
+        shared: 0,
+        adapter: None,
+        constraint: &mut constraint,
+        start: StateId(0),
+        ends: &[4],
+        none: &[2],
+        count: 1,
+    };
+    let found = decoder.top_spans(&mut [query]).pop().unwrap().unwrap();
+    let p: Vec<f64> = toy(10).log_probs(None, &[7, 8]).iter().map(|l| l.exp()).collect();
+    assert!((found.presence - (p[1] + p[3]) / (p[1] + p[2] + p[3])).abs() < 1e-12);
+    // The first token, then its end: two passes at most.
+    assert_eq!(found.passes, 2);
+}
+
 #[test]
 fn choices_that_cannot_be_scored_are_refused() {
     let (mut decoder, counts) = decoder(toy(1), |_| ());
