@@ -1,2 +1,48 @@
 //! `bmn`: the engine from the command line.
-fn main() {}
+
+mod args;
+mod device;
+mod doctor;
+mod input;
+mod logits;
+mod model;
+mod progress;
+mod stop;
+mod tokenize;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+use stop::Result;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help goes to stdout with code 0, mistakes to stderr with code 2. A closed pipe is nobody's mistake.
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            let (code, message) = stop.report();
+            if let Some(message) = message {
+                let _ = writeln!(stderr(), "bmn: {message}");
+            }
+            code
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Model(command) => model::model(&command),
+        Command::Logits(args) => logits::logits(&args),
+        Command::Tokenize(args) => tokenize::tokenize(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        _ => Err(stop::Stop::failed("the task layer is not linked in yet")),
+    }
+}

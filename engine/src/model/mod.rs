@@ -6,7 +6,7 @@ mod mistral;
 mod pages;
 mod session;
 
-pub use mistral::Mistral;
+pub use mistral::{Mistral, merged};
 
 use crate::Result;
 use crate::weights::{AdapterPart, ModelConfig};
