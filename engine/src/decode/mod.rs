@@ -6,6 +6,7 @@ mod decoder;
 mod draft;
 mod generate;
 mod prefix;
+pub mod span;
 mod top_spans;
 mod tree;
 
@@ -17,6 +18,7 @@ mod toy;
 pub use choice::{ChoiceRequest, Posterior};
 pub use decoder::{Decoder, DecoderOptions, Mode, Scores};
 pub use generate::{Continuation, Generated, Generation};
+pub use span::{Boundary, LabelLine, SpanCache, SpanGrammar, SpanPolicy, SpanRead};
 pub use top_spans::{Candidate, SpanQuery, TopSpans};
 
 /// A state of a [`Constraint`], interned: equal states have equal ids within one constraint.

@@ -1,0 +1,172 @@
+//! The canonical tokens of every span of a text, as one graph.
+//!
+//! ```text
+//! chunks of the text:   ... │ chunk k │ chunk k+1 │ ...        no token crosses a │
+//! node  base(k)   about to read chunk k from its beginning
+//! paths base(k) ─ tokens(chunk k) ─► … ─ε─► base(k+1)
+//!       base(k) ─ tokens(chunk k up to e) ─► accept e           for every end e inside the chunk
+//!       root(p) ─ tokens(" " + chunk k from p on) ─► … ─ε─► base(k+1), and likewise up to every end e
+//! ```
+//!
+//! Paths out of one node share their prefixes. Every node reaches an accept: chunks are entered from last to first, and
+//! nothing is entered that leads nowhere. Size and time are linear in the text: a chunk adds its own tokens once for
+//! itself and once for each start and end inside it.
+
+use super::canon::{Encoder, Memo};
+use super::words::Places;
+use crate::Result;
+use std::ops::Range;
+
+/// No node, no edge, no end.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A place in the reading of spans.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node {
+    first_edge: u32,
+    /// The byte offset where a span that led here may end, or [`NONE`].
+    pub accept: u32,
+    /// The node that this one is as well (the next chunk's beginning), or [`NONE`].
+    pub next: u32,
+    /// The least end that can be reached from here.
+    pub first_end: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Edge {
+    token: u32,
+    target: u32,
+    sibling: u32,
+}
+
+/// The graph, and the node at which each allowed start begins.
+#[derive(Debug, Default)]
+pub(super) struct Dag {
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    /// `(start, node)`, by start.
+    pub roots: Vec<(u32, u32)>,
+}
+
+/// What is needed while building.
+struct Builder<'a> {
+    dag: Dag,
+    encoder: &'a dyn Encoder,
+    memo: &'a mut Memo,
+    text: &'a str,
+    places: &'a Places,
+}
+
+impl Dag {
+    /// The graph of `text` over `places`.
+    pub fn new(encoder: &dyn Encoder, memo: &mut Memo, text: &str, places: &Places) -> Result<Self> {
+        let chunks = encoder.chunks(text).unwrap_or_else(|| std::iter::once(0..text.len()).collect());
+        let mut builder = Builder { dag: Self::default(), encoder, memo, text, places };
+        builder.dag.nodes.reserve(text.len());
+        builder.dag.edges.reserve(text.len());
+        let mut after = NONE;
+        for chunk in chunks.into_iter().rev() {
+            after = builder.chunk(chunk, after)?;
+        }
+        builder.dag.roots.reverse();
+        Ok(builder.dag)
+    }
+
+    /// The node `id`.
+    pub fn node(&self, id: u32) -> Node {
+        self.nodes[id as usize]
+    }
+
+    /// `(token, target)` of the edges out of `node`.
+    pub fn edges(&self, node: Node) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut at = node.first_edge;
+        std::iter::from_fn(move || {
+            let edge = self.edges.get(at as usize)?;
+            at = edge.sibling;
+            Some((edge.token, edge.target))
+        })
+    }
+
+    fn add_node(&mut self) -> u32 {
+        self.nodes.push(Node { first_edge: NONE, accept: NONE, next: NONE, first_end: NONE });
+        self.nodes.len() as u32 - 1
+    }
+
+    /// The node that `tokens` lead to from `node`, made where it is missing.
+    fn path(&mut self, mut node: u32, tokens: &[u32]) -> u32 {
+        for &token in tokens {
+            let known = self.edges(self.node(node)).find(|&(t, _)| t == token);
+            node = match known {
+                Some((_, target)) => target,
+                None => {
+                    let target = self.add_node();
+                    let sibling = std::mem::replace(&mut self.nodes[node as usize].first_edge, self.edges.len() as u32);
+                    self.edges.push(Edge { token, target, sibling });
+                    target
+                }
+            };
+        }
+        node
+    }
+}
+
+impl Builder<'_> {
+    /// Enters a chunk and the starts in it. `after` is the node of the next chunk; returns that of this one, or [`NONE`]
+    /// where nothing can be read from it.
+    fn chunk(&mut self, chunk: Range<usize>, after: u32) -> Result<u32> {
+        let (from, to) = (chunk.start as u32, chunk.end as u32);
+        let base = self.trie(from, to, "", after)?;
+        let starts = &self.places.starts;
+        let first = starts.partition_point(|&p| p < from);
+        let last = first + starts[first..].partition_point(|&p| p < to);
+        for &start in starts[first..last].iter().rev() {
+            // After one space the span is read as it stands in the text.
+            let as_it_stands = start == from + 1 && self.text.as_bytes()[chunk.start] == b' ';
+            let root = if as_it_stands { base } else { self.trie(start, to, " ", after)? };
+            if root != NONE {
+                self.dag.roots.push((start, root));
+            }
+        }
+        Ok(base)
+    }
+
+    /// The tree of everything readable from `from` within a chunk that ends at `to`, `lead` standing before it.
+    fn trie(&mut self, from: u32, to: u32, lead: &str, after: u32) -> Result<u32> {
+        let wall = self.places.wall(from);
+        let ends = &self.places.ends;
+        let first = ends.partition_point(|&e| e <= from);
+        let last = first + ends[first..].partition_point(|&e| e <= to.min(wall));
+        let passes = to < wall && after != NONE;
+        let root = self.dag.nodes.len() as u32;
+        self.dag.add_node();
+        for &end in &ends[first..last] {
+            if let Some(node) = self.path(root, lead, from..end)? {
+                self.dag.nodes[node as usize].accept = end;
+            }
+        }
+        if passes && let Some(node) = self.path(root, lead, from..to)? {
+            self.dag.nodes[node as usize].next = after;
+        }
+        // Children come after their parents.
+        for id in (root..self.dag.nodes.len() as u32).rev() {
+            let node = self.dag.node(id);
+            let next = if node.next == NONE { NONE } else { self.dag.node(node.next).first_end };
+            let below = self.dag.edges(node).map(|(_, target)| self.dag.node(target).first_end).min().unwrap_or(NONE);
+            self.dag.nodes[id as usize].first_end = node.accept.min(next).min(below);
+        }
+        let dead = self.dag.node(root).first_end == NONE;
+        if dead {
+            self.dag.nodes.truncate(root as usize);
+        }
+        Ok(if dead { NONE } else { root })
+    }
+
+    /// The node after the tokens of `lead + text[range]`; none where these tokens do not spell it.
+    fn path(&mut self, root: u32, lead: &str, range: Range<u32>) -> Result<Option<u32>> {
+        let (start, end) = (range.start as usize, range.end as usize);
+        let space_before = lead == " " && start > 0 && self.text.as_bytes()[start - 1] == b' ';
+        let (lead, start) = if space_before { ("", start - 1) } else { (lead, start) };
+        let Some(tokens) = self.memo.tokens(self.encoder, lead, &self.text[start..end])? else { return Ok(None) };
+        Ok(Some(self.dag.path(root, tokens)))
+    }
+}
