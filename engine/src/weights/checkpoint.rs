@@ -17,8 +17,6 @@ const TASK: usize = 1 << 16;
 pub(super) struct StoredFile {
     pub path: PathBuf,
     pub map: Arc<Mmap>,
-    /// Bytes that describe the tensors, from the beginning.
-    pub header_bytes: usize,
 }
 
 /// A model folder (`config.json` and `*.safetensors`) or a GGUF file: opened, not loaded.
@@ -45,7 +43,7 @@ impl Checkpoint {
             let config = ModelConfig::read_json(&path.join("config.json"))?;
             let (mut files, mut tensors) = (Vec::new(), Vec::new());
             for file in safetensors::open_folder(path)? {
-                files.push(StoredFile { path: file.path, map: file.map, header_bytes: file.header_bytes });
+                files.push(StoredFile { path: file.path, map: file.map });
                 tensors.extend(file.tensors);
             }
             return Self::of(path, config, files, tensors, false);
@@ -58,7 +56,7 @@ impl Checkpoint {
                 ..tensor.clone()
             });
             let tensors = renamed.collect();
-            let file = StoredFile { path: path.into(), map: gguf.map().clone(), header_bytes: gguf.header_bytes() };
+            let file = StoredFile { path: path.into(), map: gguf.map().clone() };
             return Self::of(path, config, vec![file], tensors, true);
         }
         Err(Error::format(path.display().to_string(), "expected a model folder or a GGUF file"))
@@ -106,12 +104,12 @@ impl Checkpoint {
         let map = &self.files[tensor.file].map;
         let permuted = self.interleaved && [".q_proj.weight", ".k_proj.weight"].iter().any(|end| name.ends_with(end));
         let address = map.as_ptr() as usize + tensor.offset;
-        if dtype == DType::Bf16 && address % 2 == 0 && !permuted {
+        if dtype == DType::Bf16 && address.is_multiple_of(2) && !permuted {
             let data = MatrixData::Mapped { map: map.clone(), offset: tensor.offset, len: rows * cols };
             return Ok(HostMatrix { data, rows, cols });
         }
         let head_dim = self.config.head_dim;
-        if permuted && rows % head_dim != 0 {
+        if permuted && !rows.is_multiple_of(head_dim) {
             return Err(Error::shape(name, format!("rows in multiples of {head_dim}"), rows));
         }
         let stored = &map[tensor.offset..tensor.offset + tensor.bytes];

@@ -78,7 +78,7 @@ impl ModelConfig {
         if !self.heads.is_multiple_of(self.kv_heads) {
             return fail(format!("{} heads are not a multiple of {} key/value heads", self.heads, self.kv_heads));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return fail(format!("head width: rotary embedding expects an even number, found {}", self.head_dim));
         }
         if self.heads * self.head_dim > MAX_DIM {

@@ -15,6 +15,8 @@ use std::sync::Arc;
 const MAGIC: &[u8; 4] = b"GGUF";
 /// Tensors have at most this many dimensions.
 const MAX_DIMS: u32 = 4;
+/// Longest name of a tensor or metadata entry.
+const MAX_NAME: usize = 1024;
 /// Real headers stay below 20 MB; a longer one in a large hostile file could fill the memory.
 const MAX_HEADER: usize = 64 << 20;
 
@@ -45,7 +47,6 @@ pub struct Gguf {
     map: Arc<Mmap>,
     metadata: BTreeMap<String, GgufValue>,
     tensors: Vec<TensorInfo>,
-    header_bytes: usize,
 }
 
 impl Gguf {
@@ -63,8 +64,8 @@ impl Gguf {
     pub fn open(path: &Path) -> Result<Self> {
         let map = map_file(path)?;
         let name = path.display().to_string();
-        let Header { metadata, tensors, bytes } = read_header(&map).map_err(|why| Error::format(&name, why))?;
-        Ok(Gguf { name, map, metadata, tensors, header_bytes: bytes })
+        let (metadata, tensors) = read_header(&map).map_err(|why| Error::format(&name, why))?;
+        Ok(Gguf { name, map, metadata, tensors })
     }
 
     /// The file's path, for errors.
@@ -84,11 +85,6 @@ impl Gguf {
 
     pub(super) fn map(&self) -> &Arc<Mmap> {
         &self.map
-    }
-
-    /// Bytes of header, metadata and tensor table.
-    pub(super) fn header_bytes(&self) -> usize {
-        self.header_bytes
     }
 
     /// The text at `key`, `None` where absent.
@@ -152,12 +148,6 @@ impl Gguf {
     }
 }
 
-struct Header {
-    metadata: BTreeMap<String, GgufValue>,
-    tensors: Vec<TensorInfo>,
-    bytes: usize,
-}
-
 /// Bytes not read yet, and how many were.
 struct Cursor<'a> {
     bytes: &'a [u8],
@@ -202,6 +192,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A text that errors will quote.
+    fn name(&mut self, what: &str) -> Parse<String> {
+        let name = self.text(what)?;
+        if name.len() > MAX_NAME {
+            Err(format!("{what}: expected at most {MAX_NAME} bytes, found {}", name.len()))
+        } else {
+            Ok(name)
+        }
+    }
+
     /// `count` values of at least `min_bytes` each, the count checked before anything is allocated.
     fn many<T>(&mut self, count: u64, min_bytes: u64, mut read: impl FnMut(&mut Self) -> Parse<T>) -> Parse<Vec<T>> {
         let left = (self.bytes.len() - self.at) as u64;
@@ -225,7 +225,7 @@ impl<'a> Cursor<'a> {
             10 => GgufValue::Int(u64::from_le_bytes(self.array(key)?).into()),
             11 => GgufValue::Int(i64::from_le_bytes(self.array(key)?).into()),
             12 => GgufValue::Float(f64::from_le_bytes(self.array(key)?)),
-            _ => return Err(format!("metadata {key}: unknown value type {kind}")),
+            _ => return Err(format!("{key}: unknown value type {kind}")),
         })
     }
 
@@ -235,8 +235,8 @@ impl<'a> Cursor<'a> {
         }
         let (kind, count) = (self.u32(key)?, self.u64(key)?);
         let int = |c: &mut Self| match c.scalar(kind, key)? {
-            GgufValue::Int(x) => i64::try_from(x).map_err(|_| format!("metadata {key}: {x} is out of range")),
-            _ => Err(format!("metadata {key}: expected integers")),
+            GgufValue::Int(x) => i64::try_from(x).map_err(|_| format!("{key}: {x} is out of range")),
+            _ => Err(format!("{key}: expected integers")),
         };
         Ok(match kind {
             0 | 1 => GgufValue::Ints(self.many(count, 1, int)?),
@@ -247,12 +247,12 @@ impl<'a> Cursor<'a> {
             12 => GgufValue::Floats(self.many(count, 8, |c| Ok(f64::from_le_bytes(c.array(key)?) as f32))?),
             7 => GgufValue::Bools(self.many(count, 1, |c| Ok(c.array::<1>(key)?[0] != 0))?),
             8 => GgufValue::Texts(self.many(count, 8, |c| c.text(key))?),
-            _ => return Err(format!("metadata {key}: arrays of value type {kind} are not supported")),
+            _ => return Err(format!("{key}: arrays of value type {kind} are not supported")),
         })
     }
 }
 
-fn read_header(bytes: &[u8]) -> Parse<Header> {
+fn read_header(bytes: &[u8]) -> Parse<(BTreeMap<String, GgufValue>, Vec<TensorInfo>)> {
     let mut c = Cursor { bytes: &bytes[..bytes.len().min(MAX_HEADER)], at: 0 };
     if &c.array::<4>("magic")? != MAGIC {
         return Err("expected a file that begins with GGUF".into());
@@ -264,9 +264,10 @@ fn read_header(bytes: &[u8]) -> Parse<Header> {
     let (tensor_count, entry_count) = (c.u64("tensor count")?, c.u64("metadata count")?);
     let mut metadata = BTreeMap::new();
     for (key, value) in c.many(entry_count, 13, |c| {
-        let key = c.text("metadata key")?;
-        let kind = c.u32(&key)?;
-        let value = c.value(kind, &key)?;
+        let key = c.name("metadata key")?;
+        let what = format!("metadata {key}");
+        let kind = c.u32(&what)?;
+        let value = c.value(kind, &what)?;
         Ok((key, value))
     })? {
         if metadata.contains_key(&key) {
@@ -282,25 +283,27 @@ fn read_header(bytes: &[u8]) -> Parse<Header> {
     };
     let data = c.at.next_multiple_of(alignment);
     let tensors = place(stored, data, alignment, bytes.len())?;
-    Ok(Header { metadata, tensors, bytes: c.at })
+    Ok((metadata, tensors))
 }
 
 /// A row of the tensor table: name, outer dimension first, type number, offset from the start of the data.
 type Stored = (String, Vec<usize>, u32, u64);
 
 fn read_tensor(c: &mut Cursor<'_>) -> Parse<Stored> {
-    let name = c.text("tensor name")?;
-    let dims = c.u32(&name)?;
+    let name = c.name("tensor name")?;
+    let what = format!("tensor {name}");
+    let dims = c.u32(&what)?;
     if dims > MAX_DIMS {
-        return Err(format!("tensor {name}: expected at most {MAX_DIMS} dimensions, found {dims}"));
+        return Err(format!("{what}: expected at most {MAX_DIMS} dimensions, found {dims}"));
     }
     let mut shape = c.many(dims.into(), 8, |c| {
-        let n = c.u64(&name)?;
-        usize::try_from(n).map_err(|_| format!("tensor {name}: dimension {n} is too large"))
+        let n = c.u64(&what)?;
+        usize::try_from(n).map_err(|_| format!("{what}: dimension {n} is too large"))
     })?;
     shape.reverse();
-    let kind = c.u32(&name)?;
-    Ok((name.clone(), shape, kind, c.u64(&name)?))
+    let kind = c.u32(&what)?;
+    let offset = c.u64(&what)?;
+    Ok((name, shape, kind, offset))
 }
 
 /// Turns table rows into places in the file, and checks that they lie inside it and apart from each other.

@@ -6,16 +6,25 @@ mod config_json;
 mod dequantize;
 mod gguf;
 mod gguf_model;
+mod identity;
 mod matrix;
 mod pages;
 mod peft;
 mod safetensors;
 mod tensor;
+mod write;
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::Checkpoint;
 pub use config::{Architecture, EMBEDDING, HEAD, ModelConfig, NORM};
 pub use gguf::{Gguf, GgufValue};
+pub use identity::FileHash;
 pub use matrix::{HostMatrix, MatrixData};
 pub use pages::{Arena, PageSlice};
 pub use peft::{AdapterPart, PeftAdapter, TARGETS};
 pub use tensor::{DType, TensorInfo};
+pub use write::{Progress, random_checkpoint};

@@ -21,8 +21,6 @@ const MAX_INDEX: u64 = 64 << 20;
 pub(super) struct SafetensorsFile {
     pub path: PathBuf,
     pub map: Arc<Mmap>,
-    /// Bytes before the data.
-    pub header_bytes: usize,
     pub tensors: Vec<TensorInfo>,
 }
 
@@ -51,7 +49,7 @@ pub(super) fn open_file(path: &Path, file: usize) -> Result<SafetensorsFile> {
         };
         tensors.push(TensorInfo { name, dtype, shape: info.shape.clone(), bytes, file, offset });
     }
-    Ok(SafetensorsFile { path: path.to_path_buf(), map, header_bytes, tensors })
+    Ok(SafetensorsFile { path: path.to_path_buf(), map, tensors })
 }
 
 /// Opens all files of a model folder.

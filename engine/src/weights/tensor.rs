@@ -49,7 +49,7 @@ impl DType {
     /// Bytes of `values` consecutive values; `None` on overflow or where a block would be cut.
     pub fn bytes(self, values: usize) -> Option<usize> {
         let (per_block, bytes) = self.block();
-        if values % per_block == 0 { (values / per_block).checked_mul(bytes) } else { None }
+        if values.is_multiple_of(per_block) { (values / per_block).checked_mul(bytes) } else { None }
     }
 }
 
