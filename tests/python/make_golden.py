@@ -1,9 +1,10 @@
 """Makes tests/golden: small models, token ids, and logits computed by other implementations.
 
     python tests/python/make_golden.py tiny
+    python tests/python/make_golden.py gguf
     python tests/python/make_golden.py demo SmolLM2-135M-Instruct.Q4_1.gguf
 
-Needs torch, transformers, peft, safetensors, numpy, and for `demo` gguf and tokenizers. The layout of what it writes, and
+Needs torch, transformers, peft, safetensors, numpy, gguf and, for `demo`, tokenizers. The layout of what it writes, and
 how the figures are meant, stands in tests/golden/README.md. The same versions give the same bytes.
 """
 
@@ -242,6 +243,86 @@ def get_peft_double(model, path):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Quantised blocks, and a GGUF of every type that the gguf package can write.
+
+
+def quantised():
+    import gguf
+    from gguf import GGMLQuantizationType as Q
+
+    folder = GOLDEN / "gguf"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(7)
+
+    blocks = {}
+    scales_at = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+    for name, places in scales_at.items():
+        length, size = gguf.GGML_QUANT_SIZES[Q[name]]
+        stored = random.integers(0, 256, (1024 // length, size), dtype=np.uint8)
+        for at in places:  # arbitrary bits, but finite scales
+            stored[:, at : at + 2] = random.normal(0, 0.1, len(stored)).astype("<f2").view(np.uint8).reshape(-1, 2)
+        blocks[name + ".stored"] = torch.from_numpy(stored.reshape(-1).copy())
+        blocks[name + ".values"] = torch.from_numpy(gguf.quants.dequantize(stored, Q[name]).reshape(-1).copy())
+    save_file(blocks, folder / "blocks.safetensors")
+
+    case = dict(kind="llama", C=64, H=4, G=2, D=16, F=96, V=40, layers=1, window=None, theta=5e4, tied=False)
+    model = build(config_of(case), torch.float32)
+    randomise(model, torch.Generator().manual_seed(99))
+    types = dict(q=Q.Q4_1, k=Q.F16, v=Q.Q5_1, o=Q.Q8_0, gate=Q.Q4_0, up=Q.Q5_0, down=Q.BF16, embed=Q.Q8_0, head=Q.F32)
+    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    writer.add_context_length(128)
+    writer.add_embedding_length(case["C"])
+    writer.add_block_count(case["layers"])
+    writer.add_feed_forward_length(case["F"])
+    writer.add_head_count(case["H"])
+    writer.add_head_count_kv(case["G"])
+    writer.add_rope_dimension_count(case["D"])
+    writer.add_rope_freq_base(case["theta"])
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(case["V"])
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([f"t{i}é" for i in range(case["V"])])
+    writer.add_token_scores([-0.5 * i for i in range(case["V"])])
+    writer.add_token_types([1] * case["V"])
+    writer.add_add_bos_token(True)
+    writer.add_bos_token_id(1)
+    state = {}
+
+    def add(gguf_name, hf_name, kind, heads=None):
+        w = model.state_dict()[hf_name].numpy()
+        if heads:  # as llama.cpp's converter does
+            w = w.reshape(heads, 2, w.shape[0] // heads // 2, w.shape[1]).swapaxes(1, 2).reshape(w.shape)
+        w = np.ascontiguousarray(w)
+        stored = gguf.quants.quantize(w, kind)
+        writer.add_tensor(gguf_name, stored, raw_dtype=kind)
+        w = gguf.quants.dequantize(stored, kind).reshape(w.shape)
+        if heads:
+            w = w.reshape(heads, w.shape[0] // heads // 2, 2, w.shape[1]).swapaxes(1, 2).reshape(w.shape)
+        state[hf_name] = torch.from_numpy(np.array(w, dtype=np.float32)).to(torch.bfloat16)
+
+    add("token_embd.weight", "model.embed_tokens.weight", types["embed"])
+    for layer in range(case["layers"]):
+        of, to = f"blk.{layer}.", f"model.layers.{layer}."
+        add(of + "attn_norm.weight", to + "input_layernorm.weight", Q.F32)
+        for short, stem, heads in [("q", "attn_q", case["H"]), ("k", "attn_k", case["G"]), ("v", "attn_v", None)]:
+            add(f"{of}{stem}.weight", f"{to}self_attn.{short}_proj.weight", types[short], heads)
+        add(of + "attn_output.weight", to + "self_attn.o_proj.weight", types["o"])
+        add(of + "ffn_norm.weight", to + "post_attention_layernorm.weight", Q.F32)
+        for short in ["gate", "up", "down"]:
+            add(f"{of}ffn_{short}.weight", f"{to}mlp.{short}_proj.weight", types[short])
+    add("output_norm.weight", "model.norm.weight", Q.F32)
+    add("output.weight", "lm_head.weight", types["head"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    model.config.save_pretrained(folder / "model")
+    (folder / "model" / "generation_config.json").unlink(missing_ok=True)
+    save_file(state, folder / "model" / "model.safetensors", metadata={"format": "pt"})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # The demo model.
 
 NOTE = """HISTORY OF PRESENT ILLNESS: Mrs. Åkesson is a 67-year-old woman with type 2 diabetes mellitus, hypertension and \
@@ -354,12 +435,14 @@ def demo(path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["tiny", "demo"])
+    parser.add_argument("what", choices=["tiny", "gguf", "demo"])
     parser.add_argument("gguf", nargs="?")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.what == "tiny":
         tiny()
+    elif arguments.what == "gguf":
+        quantised()
     elif arguments.gguf is None:
         parser.error("demo needs the GGUF file")
     else:
