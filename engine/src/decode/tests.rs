@@ -419,7 +419,7 @@ fn cancelling_ends_open_requests_and_leaves_nothing() {
 fn prefixes_stay_until_others_need_the_room() {
     let (mut decoder, counts) = decoder(toy(8), |o| o.prefix_tokens = 20);
     let automaton = Automaton::new(vec![vec![(1, 1), (2, 1)], vec![]]);
-    let prompt = |kind: u32| vec![[kind; 9].to_vec(), vec![30, 31]].concat();
+    let prompt = |kind: u32| [vec![kind; 9], vec![30, 31]].concat();
     let mut computed = |kind: u32| {
         let before = counts.lock().unwrap().computed;
         generate_one(&mut decoder, &prompt(kind), 9, &automaton).unwrap();
