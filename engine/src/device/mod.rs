@@ -10,6 +10,8 @@
 
 pub mod cpu;
 mod layout;
+#[cfg(test)]
+pub(crate) mod reference;
 
 pub use layout::{Layout, SequenceRows};
 

@@ -5,11 +5,16 @@
 
 mod attention;
 mod buffer;
+mod head;
+mod kernel;
 mod kv;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
+mod linear;
 mod team;
+#[cfg(test)]
+mod tests;
 
 pub use buffer::Buffer;
 pub use kv::CpuKv;
@@ -19,6 +24,9 @@ use super::{Attention, Device, Element, HostMatrix, Linear, RopeTable, RowSelect
 use crate::weights::MatrixData;
 use crate::{Error, Result};
 use half::bf16;
+use kernel::{DOTS_ROWS, Kernels};
+use linear::{Block, Piece, Scratch, project};
+use std::ops::Range;
 
 /// Instruction sets the kernels are written for, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +93,9 @@ impl CpuMatrix {
 /// The processor.
 pub struct Cpu {
     isa: Isa,
+    kernels: &'static Kernels,
     team: Team,
+    scratch: Scratch,
 }
 
 impl Cpu {
@@ -104,7 +114,7 @@ impl Cpu {
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, |n| n.get()),
         };
-        Ok(Cpu { isa, team: Team::new(threads)? })
+        Ok(Cpu { isa, kernels: kernel::kernels(isa), team: Team::new(threads)?, scratch: Scratch::default() })
     }
 
     /// The instruction set its kernels use.
@@ -125,26 +135,9 @@ fn need(op: &str, name: &str, want: usize, got: usize) -> Result<()> {
     Ok(())
 }
 
-fn dot(x: &[bf16], w: &[bf16]) -> f32 {
-    x.iter().zip(w).fold(0.0, |sum, (x, w)| sum + x.to_f32() * w.to_f32())
-}
-
-/// `y = x Wᵀ` `[T, N]`, low-rank updates included.
-fn product(op: &str, x: &[bf16], linear: &Linear<'_, Cpu>, t: usize) -> Result<Vec<f32>> {
-    let (n, k) = (linear.weight.rows, linear.weight.cols);
-    need(op, "x", t * k, x.len())?;
-    let mut y = vec![0f32; t * n];
-    for (row, y) in y.chunks_mut(n).enumerate() {
-        let x = &x[row * k..][..k];
-        let part = linear.lora.iter().find(|part| part.rows.contains(&row));
-        let u: Vec<bf16> = part.map_or(Vec::new(), |part| {
-            (0..part.a.rows).map(|r| bf16::from_f32(part.scale * dot(x, part.a.row(r)))).collect()
-        });
-        for (n, y) in y.iter_mut().enumerate() {
-            *y = dot(x, linear.weight.row(n)) + part.map_or(0.0, |part| dot(&u, part.b.row(n)));
-        }
-    }
-    Ok(y)
+/// Columns of a job: the widest tile; less where few rows leave too few jobs for all threads.
+fn columns(cpu: &Cpu, t: usize, n: usize) -> usize {
+    if t <= DOTS_ROWS && n < 48 * 4 * cpu.team.threads() { 16 } else { 48 }
 }
 
 impl Device for Cpu {
@@ -158,7 +151,7 @@ impl Device for Cpu {
 
     fn matrix(&self, host: HostMatrix) -> Result<CpuMatrix> {
         let HostMatrix { data, rows, cols } = host;
-        if rows.checked_mul(cols) != Some(data.len()) {
+        if rows.checked_mul(cols) != Some(data.len()) || data.is_empty() {
             return Err(Error::shape("matrix", format!("[{rows}, {cols}]"), data.len()));
         }
         Ok(CpuMatrix { data, rows, cols })
@@ -233,23 +226,30 @@ impl Device for Cpu {
         x_row: usize,
     ) -> Result<()> {
         let c = w.len();
-        let all: Vec<u32>;
-        let rows = match rows {
-            RowSelection::All(t) => {
-                all = (0..t as u32).collect();
-                &all
-            }
-            RowSelection::Some(rows) => rows,
+        let (t, last) = match rows {
+            RowSelection::All(t) => (t, t),
+            RowSelection::Some(rows) => (rows.len(), rows.iter().max().map_or(0, |&row| row as usize + 1)),
         };
-        need("rms_norm", "x", (x_row + rows.len()) * c, x.len())?;
-        for (&row, x) in rows.iter().zip(x[x_row * c..].chunks_mut(c)) {
-            need("rms_norm", "h", (row as usize + 1) * c, h.len())?;
-            let h = &h[row as usize * c..][..c];
-            let mean = h.iter().map(|h| h * h).sum::<f32>() / c as f32;
-            let scale = 1.0 / (mean + eps).sqrt();
-            x.iter_mut().zip(h).zip(w.iter()).for_each(|((x, h), w)| *x = bf16::from_f32(h * scale * w));
+        need("rms_norm", "h", last * c, h.len())?;
+        need("rms_norm", "x", (x_row + t) * c, x.len())?;
+        let parts = Parts::new(&mut x[x_row * c..(x_row + t) * c]);
+        let work = |range: Range<usize>| {
+            for i in range {
+                let row = match rows {
+                    RowSelection::All(_) => i,
+                    RowSelection::Some(rows) => rows[i] as usize,
+                };
+                // SAFETY: each row is written once.
+                let x = unsafe { parts.range(i * c..(i + 1) * c) };
+                (self.kernels.rms_norm)(&h[row * c..(row + 1) * c], w, eps, x);
+            }
+        };
+        // Few rows take less time than waking anyone.
+        if t <= DOTS_ROWS {
+            work(0..t);
+            return Ok(());
         }
-        Ok(())
+        self.team.run_ranges(t, work)
     }
 
     fn qkv(
@@ -260,28 +260,46 @@ impl Device for Cpu {
         at: &mut Attention<'_, Self>,
         q: &mut Buffer<bf16>,
     ) -> Result<()> {
-        let t = at.layout.rows();
-        let [wq, wk, wv] = &weights;
-        let d = wq.weight.rows / at.heads.max(1);
-        let mut heads = [product("qkv", x, wq, t)?, product("qkv", x, wk, t)?];
-        let v = product("qkv", x, wv, t)?;
-        for (y, n) in heads.iter_mut().zip([wq.weight.rows, wk.weight.rows]) {
-            for (y, &position) in y.chunks_mut(n).zip(&at.layout.positions) {
-                let angle = position as usize * (d / 2);
-                need("qkv", "rope table", angle + d / 2, rope.cos.len())?;
-                let (cos, sin) = (&rope.cos[angle..], &rope.sin[angle..]);
-                for head in y.chunks_exact_mut(d) {
-                    let (low, high) = head.split_at_mut(d / 2);
-                    for i in 0..d / 2 {
-                        let (a, b) = (low[i], high[i]);
-                        (low[i], high[i]) = (a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]);
+        let (t, positions) = (at.layout.rows(), &at.layout.positions);
+        let [n_q, n_k, n_v] = weights.each_ref().map(|w| w.weight.rows);
+        let d = n_q / at.heads.max(1);
+        if d == 0 || d % 2 != 0 || n_q != at.heads * d || n_k % d != 0 || n_k != n_v {
+            return Err(Error::shape("qkv", "heads of one even width", (at.heads, n_q, n_k, n_v)));
+        }
+        let (heads, kv_heads) = (at.heads, n_k / d);
+        let table = positions.iter().max().map_or(0, |&p| p as usize + 1) * (d / 2);
+        need("qkv", "rope table", table, rope.cos.len().min(rope.sin.len()))?;
+        need("qkv", "q", t * n_q, q.len())?;
+        self.scratch.lend(2 * t * n_k, |kv| {
+            let (k, v) = kv.split_at_mut(t * n_k);
+            let (q_parts, k_parts, v_parts) = (Parts::new(q), Parts::new(k), Parts::new(v));
+            // A job is a head: first those of q, then k, then v.
+            let piece = |job: usize| {
+                let starts = [0, heads, heads + kv_heads];
+                let linear = starts.iter().rposition(|&start| job >= start).unwrap_or(0);
+                [Piece { linear, rows: (job - starts[linear]) * d..(job - starts[linear] + 1) * d }]
+            };
+            let sink = |block: Block<'_>| {
+                let [Piece { linear, rows: columns }] = piece(block.job);
+                for (t, y) in block.rows.clone().zip(block.y.chunks_mut(block.stride)) {
+                    let (y, angle) = (&mut y[..d], positions[t] as usize * (d / 2));
+                    if linear < 2 {
+                        (self.kernels.rotate)(y, &rope.cos[angle..], &rope.sin[angle..]);
+                    }
+                    let part = |n: usize| t * n + columns.start..t * n + columns.end;
+                    // SAFETY: each row of each head comes once.
+                    unsafe {
+                        match linear {
+                            0 => (self.kernels.round)(y, q_parts.range(part(n_q))),
+                            1 => k_parts.range(part(n_k)).copy_from_slice(y),
+                            _ => v_parts.range(part(n_v)).copy_from_slice(y),
+                        }
                     }
                 }
-            }
-        }
-        need("qkv", "q", heads[0].len(), q.len())?;
-        q.iter_mut().zip(&heads[0]).for_each(|(q, y)| *q = bf16::from_f32(*y));
-        at.kv.write(at.layer, at.layout, &heads[1], &v)
+            };
+            project(self, "qkv", (x, t), &weights, (heads + 2 * kv_heads, piece), sink)?;
+            at.kv.write(at.layer, at.layout, k, v)
+        })?
     }
 
     fn attention(&self, q: &Buffer<bf16>, at: &mut Attention<'_, Self>, o: &mut Buffer<bf16>) -> Result<()> {
@@ -289,10 +307,18 @@ impl Device for Cpu {
     }
 
     fn linear_add(&self, x: &Buffer<bf16>, weight: Linear<'_, Self>, t: usize, h: &mut Buffer<f32>) -> Result<()> {
-        let y = product("linear_add", x, &weight, t)?;
-        need("linear_add", "h", y.len(), h.len())?;
-        h.iter_mut().zip(&y).for_each(|(h, y)| *h += y);
-        Ok(())
+        let n = weight.weight.rows;
+        need("linear_add", "h", t * n, h.len())?;
+        let (width, parts) = (columns(self, t, n), Parts::new(&mut h[..t * n]));
+        let columns = |job: usize| job * width..n.min((job + 1) * width);
+        let piece = |job: usize| [Piece { linear: 0, rows: columns(job) }];
+        project(self, "linear_add", (x, t), &[weight], (n.div_ceil(width), piece), |block| {
+            let columns = columns(block.job);
+            for (t, y) in block.rows.clone().zip(block.y.chunks(block.stride)) {
+                // SAFETY: each row and column comes once.
+                (self.kernels.add)(y, unsafe { parts.range(t * n + columns.start..t * n + columns.end) });
+            }
+        })
     }
 
     fn gate_up(
@@ -303,41 +329,33 @@ impl Device for Cpu {
         t: usize,
         a: &mut Buffer<bf16>,
     ) -> Result<()> {
-        let (gate, up) = (product("gate_up", x, &gate, t)?, product("gate_up", x, &up, t)?);
-        need("gate_up", "a", gate.len().max(up.len()), a.len())?;
-        for ((a, g), u) in a.iter_mut().zip(&gate).zip(&up) {
-            *a = bf16::from_f32(g / (1.0 + (-g).exp()) * u);
+        let n = gate.weight.rows;
+        if up.weight.rows != n {
+            return Err(Error::shape("gate_up", [n, n], [n, up.weight.rows]));
         }
-        Ok(())
+        need("gate_up", "a", t * n, a.len())?;
+        let (width, parts) = (columns(self, t, n), Parts::new(&mut a[..t * n]));
+        let columns = |job: usize| job * width..n.min((job + 1) * width);
+        let pieces = |job: usize| [0, 1].map(|linear| Piece { linear, rows: columns(job) });
+        project(self, "gate_up", (x, t), &[gate, up], (n.div_ceil(width), pieces), |block| {
+            let columns = columns(block.job);
+            for (t, y) in block.rows.clone().zip(block.y.chunks(block.stride)) {
+                let (gate, up) = y.split_at(block.stride / 2);
+                // SAFETY: each row and column comes once.
+                (self.kernels.swiglu)(gate, up, unsafe { parts.range(t * n + columns.start..t * n + columns.end) });
+            }
+        })
     }
 
     fn head_lse(&self, x: &Buffer<bf16>, head: &CpuMatrix, rows: &[u32]) -> Result<Vec<f64>> {
-        rows.iter()
-            .map(|&row| {
-                let logits = self.head_all(x, head, row)?;
-                let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-                Ok(max + logits.iter().map(|&l| (l as f64 - max).exp()).sum::<f64>().ln())
-            })
-            .collect()
+        head::lse(self, x, head, rows)
     }
 
     fn head_some(&self, x: &Buffer<bf16>, head: &CpuMatrix, asks: &[(u32, &[u32])]) -> Result<Vec<f32>> {
-        let mut logits = Vec::new();
-        for &(row, ids) in asks {
-            need("head_some", "x", (row as usize + 1) * head.cols, x.len())?;
-            let x = &x[row as usize * head.cols..][..head.cols];
-            for &id in ids {
-                if id as usize >= head.rows {
-                    return Err(Error::invalid(format!("head_some: expected ids below {}, found {id}", head.rows)));
-                }
-                logits.push(dot(x, head.row(id as usize)));
-            }
-        }
-        Ok(logits)
+        head::some(self, x, head, asks)
     }
 
     fn head_all(&self, x: &Buffer<bf16>, head: &CpuMatrix, row: u32) -> Result<Vec<f32>> {
-        let ids: Vec<u32> = (0..head.rows as u32).collect();
-        self.head_some(x, head, &[(row, &ids)])
+        head::full(self, x, head, row)
     }
 }

@@ -1,8 +1,21 @@
-//! Work shared by the threads of a device.
+//! The threads of a device: one team works through the operations of one forward pass.
+//!
+//! A fork and join by rayon costs more than a decoded token's smallest products, so the threads are fetched from the pool
+//! once per pass and then wait for work: spinning for some microseconds, then yielding, then parked, so that another
+//! process that wants a core gets it. Work is claimed by an atomic counter; nobody waits for a thread that has not come.
+//! One session at a time has the team; another that finds it taken works on its own thread alone.
 
-use crate::Result;
+use crate::{Error, Result};
+use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Rounds of waiting before a thread yields (about 20 µs), and rounds of yielding before it parks.
+const SPINS: u32 = 1000;
+const YIELDS: u32 = 50;
 
 /// A mutable slice whose disjoint parts are written by different tasks.
 pub struct Parts<'a, T> {
@@ -37,15 +50,86 @@ impl<'a, T> Parts<'a, T> {
     }
 }
 
+/// `state` of a [`Team`]: workers inside the job (low 16 bits), the two flags, and the job's number (high 32 bits).
+const OPEN: u64 = 1 << 16;
+const DISMISSED: u64 = 1 << 17;
+const FLAGS: u64 = OPEN | DISMISSED | 0xffff;
+
+/// A job: ranges of `0..units` are claimed, `units / parts` of what is left at a time, and handed to `work`.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    work: &'a (dyn Fn(Range<usize>) + Sync),
+    units: usize,
+    parts: usize,
+}
+
+#[repr(align(128))]
+struct Alone<T>(T);
+
 /// The threads of one device.
 pub struct Team {
     threads: usize,
+    pool: Option<rayon::ThreadPool>,
+    /// Token of the thread whose pass has the team; 0 when free.
+    owner: AtomicU64,
+    state: Alone<AtomicU64>,
+    next: Alone<AtomicUsize>,
+    job: UnsafeCell<Option<Job<'static>>>,
+    failed: AtomicBool,
+    parked: AtomicUsize,
+    park: Mutex<()>,
+    wake: Condvar,
+}
+
+// SAFETY: `job` is written only by the owner while no worker is inside, and read only by workers inside (see `run_parts`).
+unsafe impl Sync for Team {}
+
+/// A number that only this thread has, not 0.
+fn token() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local!(static TOKEN: u64 = NEXT.fetch_add(1, Relaxed));
+    TOKEN.with(|token| *token)
+}
+
+/// Frees the team when a pass ends, by a panic too.
+struct Free<'a>(&'a Team);
+
+impl Drop for Free<'_> {
+    fn drop(&mut self) {
+        self.0.owner.store(0, Release);
+    }
+}
+
+/// Sends the workers back to the pool when a pass ends, by a panic too: the scope waits for them.
+struct Dismiss<'a>(&'a Team);
+
+impl Drop for Dismiss<'_> {
+    fn drop(&mut self) {
+        self.0.state.0.fetch_or(DISMISSED, SeqCst);
+        self.0.wake_parked();
+    }
 }
 
 impl Team {
     /// A team of `threads`, the caller's included.
     pub fn new(threads: usize) -> Result<Self> {
-        Ok(Team { threads })
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| format!("bmn-{i}"));
+        let pool = match threads {
+            1 => None,
+            _ => Some(pool.build().map_err(|e| Error::internal(format!("cannot start {threads} threads: {e}")))?),
+        };
+        Ok(Team {
+            threads,
+            pool,
+            owner: AtomicU64::new(0),
+            state: Alone(AtomicU64::new(0)),
+            next: Alone(AtomicUsize::new(0)),
+            job: UnsafeCell::new(None),
+            failed: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
+            park: Mutex::new(()),
+            wake: Condvar::new(),
+        })
     }
 
     /// Number of threads, the caller's included.
@@ -53,15 +137,160 @@ impl Team {
         self.threads
     }
 
-    /// Keeps the threads at hand while `run` runs on the calling thread.
+    /// Keeps the threads at hand while `run` runs on the calling thread; without them if another thread has them.
     pub fn pass<R>(&self, run: impl FnOnce() -> R) -> R {
-        run()
+        let Some(pool) = &self.pool else { return run() };
+        if self.owner.compare_exchange(0, token(), Acquire, Relaxed).is_err() {
+            return run();
+        }
+        let _free = Free(self);
+        // No worker is here: the last pass's scope waited for all of them.
+        self.state.0.fetch_and(!FLAGS, SeqCst);
+        let mut run = Some(run);
+        let mut result = None;
+        pool.in_place_scope(|scope| {
+            let _dismiss = Dismiss(self);
+            (1..self.threads).for_each(|_| scope.spawn(|_| self.work()));
+            result = run.take().map(|run| run());
+        });
+        match result {
+            Some(result) => result,
+            None => unreachable!("the scope ran its closure"),
+        }
     }
 
     /// Calls `task(0) .. task(tasks - 1)`, each once, on any thread, and returns when all are done. A panic in a task is
-    /// [`crate::Error::Internal`].
+    /// [`Error::Internal`].
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) -> Result<()> {
-        (0..tasks).for_each(task);
-        Ok(())
+        self.run_parts(Job { work: &|range: Range<usize>| range.for_each(&task), units: tasks, parts: usize::MAX })
     }
+
+    /// Like [`Team::run`] with ranges that cover `0..units`: long ones first, then shorter ones, so that a thread streams
+    /// through neighbouring units and all threads still finish together.
+    pub fn run_ranges(&self, units: usize, work: impl Fn(Range<usize>) + Sync) -> Result<()> {
+        self.run_parts(Job { work: &work, units, parts: 2 * self.threads })
+    }
+
+    fn run_parts(&self, job: Job<'_>) -> Result<()> {
+        let outcome = if job.units == 0 {
+            Ok(())
+        } else if job.units == 1 || self.pool.is_none() {
+            catch_unwind(AssertUnwindSafe(|| (job.work)(0..job.units)))
+        } else if self.owner.load(Relaxed) == token() {
+            self.run_shared(job)
+        } else if self.owner.load(Relaxed) == 0 {
+            return self.pass(|| match self.owner.load(Relaxed) == token() {
+                true => self.run_parts(job),
+                false => self.run_alone(job),
+            });
+        } else {
+            return self.run_alone(job);
+        };
+        outcome.map_err(|_| Error::internal("a CPU task panicked"))
+    }
+
+    fn run_alone(&self, job: Job<'_>) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(|| (job.work)(0..job.units))).map_err(|_| Error::internal("a CPU task panicked"))
+    }
+
+    /// Runs `job` on this thread and all workers that come while it lasts.
+    fn run_shared(&self, job: Job<'_>) -> std::thread::Result<()> {
+        self.next.0.store(0, Relaxed);
+        // SAFETY: only the lifetime changes. Workers read the job between entering (the state is open) and leaving, and
+        // this function closes the state and waits until all have left before it returns, on every path: nothing
+        // below panics, `claim` catches. Nobody is inside now, so nobody reads while we write.
+        unsafe { *self.job.get() = Some(std::mem::transmute::<Job<'_>, Job<'static>>(job)) };
+        let number = (self.state.0.load(Relaxed) & !FLAGS).wrapping_add(1 << 32);
+        self.state.0.store(number | OPEN, SeqCst);
+        self.wake_parked();
+        let mine = self.claim(job);
+        self.state.0.fetch_and(!OPEN, AcqRel);
+        let mut round = 0;
+        while self.state.0.load(Acquire) & 0xffff != 0 {
+            pause(&mut round);
+        }
+        let theirs = self.failed.swap(false, Relaxed);
+        if theirs { Err(Box::new(())) } else { mine }
+    }
+
+    /// Claims ranges until none is left. After a panic the rest is dropped: the operation has failed.
+    fn claim(&self, job: Job<'_>) -> std::thread::Result<()> {
+        catch_unwind(AssertUnwindSafe(|| {
+            let mut start = self.next.0.load(Relaxed);
+            while start < job.units {
+                let end = start + ((job.units - start) / job.parts).max(1);
+                match self.next.0.compare_exchange_weak(start, end, Relaxed, Relaxed) {
+                    Ok(_) => {
+                        (job.work)(start..end);
+                        start = self.next.0.load(Relaxed);
+                    }
+                    Err(now) => start = now,
+                }
+            }
+        }))
+        .inspect_err(|_| self.next.0.store(job.units, Relaxed))
+    }
+
+    fn wake_parked(&self) {
+        if self.parked.load(SeqCst) > 0 {
+            drop(self.park.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
+    }
+
+    /// A worker's pass: takes part in one job after the other until dismissed.
+    fn work(&self) {
+        let mut done = 0;
+        loop {
+            let state = self.wait(done);
+            if state & DISMISSED != 0 {
+                return;
+            }
+            if self.state.0.compare_exchange(state, state + 1, Acquire, Relaxed).is_err() {
+                continue;
+            }
+            done = state >> 32;
+            // SAFETY: we are inside, so the job is there and its owner waits for us (see `run_shared`).
+            let job = unsafe { *self.job.get() };
+            if let Some(job) = job
+                && self.claim(job).is_err()
+            {
+                self.failed.store(true, Relaxed);
+            }
+            self.state.0.fetch_sub(1, Release);
+        }
+    }
+
+    /// Waits until there is a job other than number `done`, or the pass is over.
+    fn wait(&self, done: u64) -> u64 {
+        let ready = |state: u64| state & DISMISSED != 0 || (state & OPEN != 0 && state >> 32 != done);
+        let mut round = 0;
+        while round < SPINS + YIELDS {
+            let state = self.state.0.load(Acquire);
+            if ready(state) {
+                return state;
+            }
+            pause(&mut round);
+        }
+        let mut guard = self.park.lock().unwrap_or_else(PoisonError::into_inner);
+        self.parked.fetch_add(1, SeqCst);
+        let state = loop {
+            let state = self.state.0.load(SeqCst);
+            if ready(state) {
+                break state;
+            }
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.parked.fetch_sub(1, SeqCst);
+        state
+    }
+}
+
+/// One round of waiting: the first [`SPINS`] keep the core, later ones offer it.
+fn pause(round: &mut u32) {
+    match *round < SPINS {
+        true => std::hint::spin_loop(),
+        false => std::thread::yield_now(),
+    }
+    *round = round.saturating_add(1);
 }

@@ -1,0 +1,167 @@
+//! The innermost loops, once per instruction set, and the order of summation that they share.
+//!
+//! # The order
+//! `x · w` over `K` runs in [`LANES`] = 16 f32 accumulators. Chunk `c` holds elements `32c .. 32c+32`, lane `l` takes the pair
+//! `(32c + 2l, 32c + 2l + 1)`, the odd element first, one fused multiply-add each, chunk after chunk, the last one filled up
+//! with zeros. Then the lanes are added as a tree: `l + (l+8)`, `l + (l+4)`, `l + (l+2)`, `l + (l+1)`. A low-rank update's
+//! `u · b` goes into the same accumulators before the tree, its chunks after those of `K`.
+//!
+//! `vdpbf16ps` is that pair of fused multiply-adds in hardware (it flushes subnormals), and a product of two bf16 is exact in
+//! f32, so that fused or not makes no difference: on data without subnormals all paths agree bit by bit. Two kernels
+//! follow the order: [`Dots`] for few rows holds the 16 lanes of one output in one register and streams the weight once;
+//! [`Wide`] for many rows holds one lane of 16 outputs in a register and reads panels that [`Kernels::pack`] has transposed.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(super) mod pointwise;
+mod portable;
+#[cfg(test)]
+pub(super) mod tests;
+
+use super::Isa;
+use half::bf16;
+use std::ops::Range;
+
+/// Accumulators of one output.
+pub const LANES: usize = 16;
+/// Elements that one round over the lanes takes.
+pub const CHUNK: usize = 32;
+/// Rows of `x` that [`Dots`] takes at most, and the group of packed rows.
+pub const DOTS_ROWS: usize = 12;
+/// Weight rows of one [`Dots`] at most.
+pub const DOTS_COLS: usize = 8;
+/// Rows of one packed group.
+pub const GROUP: usize = 16;
+
+/// The order in which lanes are packed and summed: with the lanes bit-reversed, the tree is a binary counter.
+pub const fn lane(position: usize) -> usize {
+    ((position & 1) << 3) | ((position & 2) << 1) | ((position & 4) >> 1) | ((position & 8) >> 3)
+}
+
+/// Sum of the lanes in the common order.
+#[inline(always)]
+pub fn tree(mut lanes: [f32; LANES]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
+}
+
+/// `y[t, n] = x[t] · w[n] + u[t] · b[n]` for few rows.
+pub struct Dots<'a> {
+    /// `[T, K]`, `1 <= T <= DOTS_ROWS`.
+    pub x: &'a [bf16],
+    /// `1 <= N <= DOTS_COLS` rows of `K`.
+    pub w: &'a [&'a [bf16]],
+    /// `[T, R]`, empty without a low-rank update.
+    pub u: &'a [bf16],
+    /// `N` rows of `R`, empty without a low-rank update.
+    pub b: &'a [&'a [bf16]],
+    /// `T`.
+    pub t: usize,
+    /// Elements from a weight's element to the one to prefetch with it: the next `w`'s.
+    pub ahead: usize,
+}
+
+impl Dots<'_> {
+    /// `(K, R)`; panics if the shapes disagree, which the kernels rely on.
+    fn check(&self, y: &[f32], stride: usize) -> (usize, usize) {
+        let (k, r) = (self.w[0].len(), self.b.first().map_or(0, |b| b.len()));
+        assert!((1..=DOTS_ROWS).contains(&self.t) && (1..=DOTS_COLS).contains(&self.w.len()));
+        assert!(self.x.len() >= self.t * k && self.u.len() >= self.t * r);
+        assert!(self.w.iter().all(|w| w.len() == k) && self.b.iter().all(|b| b.len() == r));
+        assert!(self.b.is_empty() || self.b.len() == self.w.len());
+        assert!(stride >= self.w.len() && y.len() >= (self.t - 1) * stride + self.w.len());
+        (k, r)
+    }
+}
+
+/// A packed operand: for each lane position a run of chunks, for each chunk `cols` pairs (even element in the low half).
+#[derive(Clone, Copy)]
+pub struct Packed<'a> {
+    /// The pairs.
+    pub pairs: &'a [u32],
+    /// Pairs from one lane position to the next.
+    pub lane: usize,
+    /// Pairs from one chunk to the next: packed rows.
+    pub cols: usize,
+}
+
+impl Packed<'_> {
+    /// Pairs from one lane position to the next: one cache line more than full, so that lanes of a long `K` do not fall
+    /// into the same cache set.
+    pub fn lane_stride(chunks: usize, cols: usize) -> usize {
+        chunks * cols + GROUP
+    }
+
+    /// Pairs of a whole operand.
+    pub fn size(chunks: usize, cols: usize) -> usize {
+        LANES * Self::lane_stride(chunks, cols)
+    }
+}
+
+/// `y[m, n] = x[m] · w[n]` over packed operands: the product and its low-rank update.
+pub struct Wide<'a> {
+    /// Up to two `(x, w, chunks)`: `x` a group of [`GROUP`] rows, `w` of 16, 32 or 48.
+    pub parts: &'a [(Packed<'a>, Packed<'a>, usize)],
+    /// Rows of `x` that count.
+    pub rows: usize,
+    /// Lane positions to sum: all, or one half.
+    pub positions: Range<usize>,
+    /// Whether the sum is added to `y` (the second half) or stored there.
+    pub add: bool,
+}
+
+impl Wide<'_> {
+    /// Number of vectors of 16 columns; panics if the shapes disagree, which the kernels rely on.
+    fn check(&self, y: &[f32], stride: usize) -> usize {
+        let vectors = self.parts[0].1.cols / LANES;
+        assert!((1..=3).contains(&vectors) && (1..=GROUP).contains(&self.rows));
+        for (x, w, chunks) in self.parts {
+            assert!(x.cols == GROUP && w.cols == vectors * LANES);
+            for operand in [x, w] {
+                assert!(operand.lane >= chunks * operand.cols && operand.pairs.len() >= LANES * operand.lane);
+            }
+        }
+        assert!(matches!((self.positions.start, self.positions.end), (0, 16) | (0, 8) | (8, 16)));
+        assert!(stride >= vectors * LANES && y.len() >= (GROUP - 1) * stride + vectors * LANES);
+        vectors
+    }
+}
+
+/// The kernels of one instruction set. All functions are safe to call on the machine that [`kernels`] gave them to.
+pub struct Kernels {
+    /// Few rows: `y[t * stride + n]`.
+    pub dots: fn(&Dots<'_>, y: &mut [f32], stride: usize),
+    /// Transposes up to 16 `rows` of `K` into columns `at..at+16` of a packed operand; absent rows are zero.
+    pub pack: fn(rows: &[&[bf16]], pairs: &mut [u32], lane: usize, cols: usize, at: usize),
+    /// Many rows: `y[m * stride + n]`; `y` has room for 16 rows, those beyond `rows` are undefined.
+    pub wide: fn(&Wide<'_>, y: &mut [f32], stride: usize),
+    /// See [`pointwise::rms_norm`].
+    pub rms_norm: fn(h: &[f32], w: &[f32], eps: f32, x: &mut [bf16]),
+    /// See [`pointwise::swiglu`].
+    pub swiglu: fn(gate: &[f32], up: &[f32], a: &mut [bf16]),
+    /// See [`pointwise::max_sum_exp`].
+    pub max_sum_exp: fn(&[f32]) -> (f32, f32),
+    /// See [`pointwise::add`].
+    pub add: fn(y: &[f32], h: &mut [f32]),
+    /// See [`pointwise::round`].
+    pub round: fn(y: &[f32], x: &mut [bf16]),
+    /// See [`pointwise::rotate`].
+    pub rotate: fn(head: &mut [f32], cos: &[f32], sin: &[f32]),
+}
+
+/// The kernels for `isa`, which this machine has.
+pub fn kernels(isa: Isa) -> &'static Kernels {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => &avx512::KERNELS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2::KERNELS,
+        _ => &portable::KERNELS,
+    }
+}
