@@ -1,5 +1,6 @@
 //! The command line: verbs, flags and their help.
 
+use biomistral_nlu::task::Template;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -152,6 +153,15 @@ pub enum TemplateName {
     Zephyr,
     /// The one that comes with the model
     Model,
+}
+
+impl From<TemplateName> for Template {
+    fn from(name: TemplateName) -> Self {
+        match name {
+            TemplateName::Zephyr => Template::Zephyr,
+            TemplateName::Model => Template::Model,
+        }
+    }
 }
 
 /// Rules for spans, kept while decoding.
@@ -375,15 +385,12 @@ pub enum ModelCommand {
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
-    /// Write a model as a folder of bf16 safetensors, an adapter merged in if given
+    /// Write a model as a folder of bf16 safetensors
     Convert {
         /// Model folder or .gguf file
         model: PathBuf,
         /// Folder to create
         out: PathBuf,
-        /// PEFT LoRA folder to merge
-        #[arg(long, value_name = "FOLDER")]
-        adapter: Option<PathBuf>,
     },
     /// Write a model of random bf16 weights, for measuring
     Random {

@@ -9,6 +9,7 @@ mod model;
 mod progress;
 mod stop;
 mod tokenize;
+mod view;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::View(args) => view::view(&args),
         Command::Model(command) => model::model(&command),
         Command::Logits(args) => logits::logits(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),

@@ -30,10 +30,20 @@ impl Progress {
         self.0.set_message(format!("{documents} documents{failed}"));
     }
 
-    /// What has been written by now.
-    pub fn tensors(&self, bytes: u64, count: u64) {
-        self.0.set_position(bytes);
-        self.0.set_message(format!("{count} tensors"));
+    /// A bar over bytes written or read, whose number [`Progress::of`] brings.
+    pub fn bytes() -> Self {
+        let progress = Self::new(None, false);
+        if let Ok(style) = ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}, {eta} left") {
+            progress.0.set_style(style);
+        }
+        progress
+    }
+
+    /// `done` of `total` bytes. Always true: go on.
+    pub fn of(&self, done: u64, total: u64) -> bool {
+        self.0.set_length(total);
+        self.0.set_position(done);
+        true
     }
 
     /// Removes the bar.

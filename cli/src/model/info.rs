@@ -30,6 +30,7 @@ pub fn info(model: &Path, as_json: bool) -> Result<()> {
     let complete = checkpoint.check_complete().map_or_else(|e| e.to_string(), |()| "yes".to_owned());
     let rows = [
         ("path", json!(model)),
+        ("id", json!(checkpoint.id()?)),
         ("architecture", json!(format!("{:?}", config.architecture))),
         ("parameters", json!(parameters)),
         ("layers", json!(config.layers)),

@@ -3,7 +3,6 @@
 mod convert;
 mod info;
 mod random;
-mod shards;
 mod verify;
 
 use crate::args::ModelCommand;
@@ -14,7 +13,7 @@ pub fn model(command: &ModelCommand) -> Result<()> {
     match command {
         ModelCommand::Info { model, json } => info::info(model, *json),
         ModelCommand::Verify { model, against } => verify::verify(model, against.as_deref()),
-        ModelCommand::Convert { model, out, adapter } => convert::convert(model, out, adapter.as_deref()),
+        ModelCommand::Convert { model, out } => convert::convert(model, out),
         ModelCommand::Random { out, shape, seed } => random::random(out, shape, *seed),
     }
 }

@@ -1,5 +1,6 @@
 //! `bmn model verify`: every tensor in its place, and the SHA-256 of every file.
 
+use crate::progress::Progress;
 use crate::stop::{Result, Stop};
 use biomistral_nlu::weights::Checkpoint;
 use sha2::{Digest, Sha256};
@@ -13,12 +14,20 @@ pub fn verify(model: &Path, against: Option<&Path>) -> Result<()> {
     let expected = against.map(read_list).transpose()?;
     Checkpoint::open(model)?.check_complete()?;
     let mut found = BTreeMap::new();
-    for path in files(model)? {
+    let progress = Progress::bytes();
+    let files = files(model)?;
+    let total = files.iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
+    let mut done = 0;
+    for path in files {
         let name = path.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
-        let hash = sha256(&path)?;
+        let hash = sha256(&path, |bytes| {
+            done += bytes;
+            progress.of(done, total);
+        })?;
         writeln!(stdout(), "{hash}  {name}").map_err(|e| Stop::write("stdout", &e))?;
         found.insert(name, hash);
     }
+    progress.finish();
     let Some(expected) = expected else { return Ok(()) };
     let wrong: Vec<String> = expected
         .iter()
@@ -51,7 +60,7 @@ fn files(model: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn sha256(path: &Path) -> Result<String> {
+fn sha256(path: &Path, mut read: impl FnMut(u64)) -> Result<String> {
     let fail = |e: std::io::Error| Stop::failed(format!("{}: {e}", path.display()));
     let mut file = File::open(path).map_err(fail)?;
     let mut hash = Sha256::new();
@@ -59,7 +68,10 @@ fn sha256(path: &Path) -> Result<String> {
     loop {
         match file.read(&mut buffer).map_err(fail)? {
             0 => return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect()),
-            n => hash.update(&buffer[..n]),
+            n => {
+                hash.update(&buffer[..n]);
+                read(n as u64);
+            }
         }
     }
 }

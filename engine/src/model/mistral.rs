@@ -194,7 +194,7 @@ impl<D: Device> LanguageModel for Mistral<D> {
 }
 
 /// `bf16(W + scale·B·A)`; `W: [N, K]`, `A: [R, K]`, `B: [N, R]`.
-pub fn merged(w: &HostMatrix, a: &[bf16], b: &[bf16], rank: usize, scale: f32) -> HostMatrix {
+fn merged(w: &HostMatrix, a: &[bf16], b: &[bf16], rank: usize, scale: f32) -> HostMatrix {
     let cols = w.cols;
     let mut row = vec![0f32; cols];
     let mut out = Vec::with_capacity(w.rows * cols);

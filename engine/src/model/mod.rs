@@ -6,7 +6,7 @@ mod mistral;
 mod pages;
 mod session;
 
-pub use mistral::{Mistral, merged};
+pub use mistral::Mistral;
 
 use crate::Result;
 use crate::weights::{AdapterPart, ModelConfig};
