@@ -1,6 +1,7 @@
 //! `bmn`: the engine from the command line.
 
 mod args;
+mod bench;
 mod device;
 mod doctor;
 mod input;
@@ -45,6 +46,7 @@ fn run(command: Command) -> Result<()> {
         Command::Logits(args) => logits::logits(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Bench(args) => bench::bench(&args),
         _ => Err(stop::Stop::failed("the task layer is not linked in yet")),
     }
 }

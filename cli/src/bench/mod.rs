@@ -1,0 +1,176 @@
+//! `bmn bench`: prompt and decode speed of a model here, beside what the machine can do in the same minute.
+
+mod machine;
+
+use crate::args::Bench;
+use crate::stop::{Result, Stop};
+use biomistral_nlu::model::{LanguageModel, ModelSession, SequenceId, Step};
+use serde::Serialize;
+use std::io::{Write, stdout};
+use std::time::Instant;
+
+/// Median and extremes over the repetitions.
+#[derive(Serialize)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    fingerprint: String,
+    threads: usize,
+    prompt_tokens: usize,
+    decode_tokens: usize,
+    repeat: usize,
+    load_seconds: f64,
+    /// Prompt tokens per second.
+    prompt: Spread,
+    /// Tokens per second after the prompt, one at a time, all logits computed.
+    decode: Spread,
+    /// Operations of the prompt's matrix products over those of bf16 products on registers.
+    prompt_of_bf16_rate: f64,
+    /// Bytes of weights, keys and values that a decoded token reads, per second, over the read bandwidth.
+    decode_of_bandwidth: f64,
+    bf16_operations_per_second: f64,
+    read_bytes_per_second: f64,
+    weight_bytes: u64,
+    resident_bytes: Option<u64>,
+}
+
+/// Runs `bmn bench`.
+pub fn bench(args: &Bench) -> Result<()> {
+    let threads =
+        args.model.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+    if args.prompt == 0 || args.decode == 0 || args.repeat == 0 {
+        return Err(Stop::usage("--prompt, --decode and --repeat: expected at least 1"));
+    }
+    let start = Instant::now();
+    let (model, adapter) = crate::logits::open(&args.model)?;
+    let load_seconds = start.elapsed().as_secs_f64();
+    let config = model.config().clone();
+    let longest = config.max_positions;
+    if args.prompt + args.decode > longest {
+        return Err(Stop::usage(format!("--prompt and --decode: expected at most {longest} tokens together")));
+    }
+    // Any ids do: the time does not depend on them.
+    let ids: Vec<u32> = (0..args.prompt).map(|i| (i * 7919 % config.vocab_size) as u32).collect();
+    let mut session = model.clone().session()?;
+    let (mut prompts, mut decodes) = (Vec::new(), Vec::new());
+    let (mut bandwidth, mut rate) = (0f64, 0f64);
+    // The first round warms caches and threads up and is not counted.
+    for round in 0..=args.repeat {
+        let sequence = session.sequence(adapter)?;
+        let prompt = prompt(session.as_mut(), sequence, &ids)?;
+        let decode = decode(session.as_mut(), sequence, args.decode)?;
+        session.release(sequence);
+        if round > 0 {
+            prompts.push(args.prompt as f64 / prompt);
+            decodes.push(args.decode as f64 / decode);
+            bandwidth = bandwidth.max(machine::read_bandwidth(threads));
+            rate = rate.max(machine::bf16_rate(threads));
+        }
+    }
+    let (prompt, decode) = (spread(prompts), spread(decodes));
+    let matrices: u64 = config
+        .tensors()
+        .filter(|(name, shape)| shape.len() == 2 && !name.contains("embed_tokens"))
+        .map(|(_, shape)| (shape[0] * shape[1]) as u64)
+        .sum();
+    let head = (config.vocab_size * config.hidden_size) as u64;
+    let blocks = if config.tied_head { matrices } else { matrices - head };
+    let keys = (args.prompt + args.decode / 2) * 2 * config.layers * config.kv_heads * config.head_dim;
+    let decode_bytes = 2 * (blocks + head) + 2 * keys as u64;
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        fingerprint: model.fingerprint(),
+        threads,
+        prompt_tokens: args.prompt,
+        decode_tokens: args.decode,
+        repeat: args.repeat,
+        load_seconds,
+        prompt_of_bf16_rate: prompt.median * 2.0 * blocks as f64 / rate,
+        decode_of_bandwidth: decode.median * decode_bytes as f64 / bandwidth,
+        prompt,
+        decode,
+        bf16_operations_per_second: rate,
+        read_bytes_per_second: bandwidth,
+        weight_bytes: 2 * (blocks + head),
+        resident_bytes: resident(),
+    };
+    let text = if args.json {
+        serde_json::to_string(&report).map_err(|e| Stop::failed(format!("report: {e}")))? + "\n"
+    } else {
+        table(&report)
+    };
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Stop::write("stdout", &e))
+}
+
+/// Seconds to read the prompt and score what may follow it.
+fn prompt(session: &mut dyn ModelSession, sequence: SequenceId, ids: &[u32]) -> Result<f64> {
+    let start = Instant::now();
+    let last = ids.len() as u32 - 1;
+    let rows = session.forward(&[Step { sequence, chain: ids, tree: &[], keep: &[last] }])?;
+    session.normalisers(&rows)?;
+    let seconds = start.elapsed().as_secs_f64();
+    session.release_rows(&rows);
+    Ok(seconds)
+}
+
+/// Seconds to decode greedily, one token after the other.
+fn decode(session: &mut dyn ModelSession, sequence: SequenceId, tokens: usize) -> Result<f64> {
+    let start = Instant::now();
+    let mut next = 0;
+    for _ in 0..tokens {
+        let rows = session.forward(&[Step { sequence, chain: &[next], tree: &[], keep: &[0] }])?;
+        let logits = session.all_logits(rows[0])?;
+        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        next = best.map_or(0, |(id, _)| id as u32);
+        session.release_rows(&rows);
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn spread(mut values: Vec<f64>) -> Spread {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    Spread { median: (low + high) / 2.0, min: values[0], max: values[values.len() - 1] }
+}
+
+/// Bytes of this process in memory.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+fn table(r: &Report) -> String {
+    let rate = |s: &Spread| format!("{:>9.1} tok/s   ({:.1} to {:.1})", s.median, s.min, s.max);
+    let mib = |bytes: u64| format!("{:>9.0} MiB", bytes as f64 / f64::from(1 << 20));
+    format!(
+        "{}, {} threads, median of {}\n\
+         load       {:>9.2} s\n\
+         prompt     {}   {} tokens, {:.0} % of the bf16 rate\n\
+         decode     {}   at {} tokens, {:.0} % of the read bandwidth\n\
+         machine    {:>9.1} GFLOP/s bf16, {:.1} GB/s read\n\
+         weights    {}\n\
+         resident   {}\n",
+        r.fingerprint,
+        r.threads,
+        r.repeat,
+        r.load_seconds,
+        rate(&r.prompt),
+        r.prompt_tokens,
+        100.0 * r.prompt_of_bf16_rate,
+        rate(&r.decode),
+        r.prompt_tokens,
+        100.0 * r.decode_of_bandwidth,
+        r.bf16_operations_per_second / 1e9,
+        r.read_bytes_per_second / 1e9,
+        mib(r.weight_bytes),
+        r.resident_bytes.map_or("  unknown".to_owned(), mib),
+    )
+}
