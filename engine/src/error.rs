@@ -101,6 +101,26 @@ impl Error {
         }
     }
 
+    /// An equal error, for another request that it concerns too.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Error::Invalid { what } => Error::Invalid { what: what.clone() },
+            Error::Shape { op, want, got } => Error::Shape { op: op.clone(), want: want.clone(), got: got.clone() },
+            Error::Io { path, source } => {
+                Error::Io { path: path.clone(), source: std::io::Error::new(source.kind(), source.to_string()) }
+            }
+            Error::Format { file, why } => Error::Format { file: file.clone(), why: why.clone() },
+            Error::Unsupported { what } => Error::Unsupported { what: what.clone() },
+            Error::TooLong { what, need, limit } => Error::TooLong { what: what.clone(), need: *need, limit: *limit },
+            Error::Device { op, code } => Error::Device { op: op.clone(), code: *code },
+            Error::OutOfMemory { what, want, free } => {
+                Error::OutOfMemory { what: what.clone(), want: *want, free: *free }
+            }
+            Error::Cancelled => Error::Cancelled,
+            Error::Internal { why } => Error::Internal { why: why.clone() },
+        }
+    }
+
     /// Short constructor for [`Error::Invalid`].
     pub fn invalid(what: impl Into<String>) -> Self {
         Error::Invalid { what: what.into() }

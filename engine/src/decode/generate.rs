@@ -4,8 +4,8 @@ use super::batch::{Answers, Job, Next, Plan, Prompt, Questions};
 use super::choice::{log_prob, log_sum_exp};
 use super::decoder::{Decoder, DecoderOptions, Mode, Scores};
 use super::draft::{Draft, Memory, Room, draft};
-use super::{Constraint, StateId};
-use crate::model::{AdapterId, ModelSession, RowId, SequenceId};
+use super::{Aside, Constraint, StateId};
+use crate::model::{AdapterId, ModelSession, RowId, SequenceId, Step};
 use crate::{Error, Result};
 
 /// An answer to be generated.
@@ -29,6 +29,8 @@ pub struct Generated {
     pub logprobs: Vec<f64>,
     /// Probability of all tokens allowed at each step over the full vocabulary; empty where not asked for.
     pub mass: Vec<f64>,
+    /// Natural log-probability of each [`Constraint::asides`] over the full vocabulary; empty where not asked for.
+    pub asides: Vec<f64>,
     /// Passes that computed a row of this answer, the one that ended the prompt included.
     pub passes: usize,
     /// Drafted rows.
@@ -117,6 +119,11 @@ struct GenerateJob<'a> {
     places: Vec<RowId>,
     /// Of each place, its answer among those asked for in this pass.
     asked: Vec<Option<usize>>,
+    /// Whether the answer is complete and its asides are computed: what remains is to ask for scores.
+    aside: bool,
+    asides: Vec<Aside>,
+    /// The rows after all but the last token of each aside, one aside after the other.
+    aside_rows: Vec<RowId>,
 }
 
 impl<'a> GenerateJob<'a> {
@@ -142,6 +149,9 @@ impl<'a> GenerateJob<'a> {
             asks: false,
             places: Vec::new(),
             asked: Vec::new(),
+            aside: false,
+            asides: Vec::new(),
+            aside_rows: Vec::new(),
         };
         job.jump()?;
         Ok(job)
@@ -232,8 +242,63 @@ impl<'a> GenerateJob<'a> {
         session.release_rows(&gone.into_iter().map(|(row, _)| row).collect::<Vec<_>>());
     }
 
+    /// Computes the rows of all asides on forks of the answer, in one pass.
+    fn turn_aside(&mut self, session: &mut dyn ModelSession, sequence: SequenceId) -> Result<()> {
+        self.aside = true;
+        self.asides = self.constraint.asides(&self.generated.tokens)?;
+        let mut forks = Vec::with_capacity(self.asides.len());
+        let mut outcome = Ok(Vec::new());
+        for aside in &self.asides {
+            let len = self.prompt.tokens.len() + aside.at;
+            let (need, limit) = (len + aside.tokens.len() - 1, self.options.max_positions);
+            if need > limit {
+                outcome = Err(Error::TooLong { what: "the prompt with its answer".into(), need, limit });
+            }
+            match session.fork(sequence, len) {
+                Ok(fork) => forks.push(fork),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        if outcome.is_ok() {
+            let keep: Vec<Vec<u32>> = self.asides.iter().map(|a| (0..a.tokens.len() as u32 - 1).collect()).collect();
+            let steps: Vec<Step<'_>> = forks
+                .iter()
+                .zip(self.asides.iter().zip(&keep))
+                .filter(|(_, (_, keep))| !keep.is_empty())
+                .map(|(&sequence, (aside, keep))| Step {
+                    sequence,
+                    chain: &aside.tokens[..keep.len()],
+                    tree: &[],
+                    keep,
+                })
+                .collect();
+            if !steps.is_empty() {
+                outcome = session.forward(&steps);
+            }
+        }
+        forks.into_iter().for_each(|fork| session.release(fork));
+        self.aside_rows = outcome?;
+        Ok(())
+    }
+
+    /// Each token of the asides with the row that predicts it.
+    fn aside_questions(&self) -> Vec<(RowId, Vec<u32>)> {
+        let mut rows = self.aside_rows.iter();
+        let mut questions = Vec::new();
+        for aside in &self.asides {
+            let of = std::iter::once(&self.rows[aside.at]).chain(rows.by_ref().take(aside.tokens.len() - 1));
+            questions.extend(of.zip(&aside.tokens).map(|(&row, &token)| (row, vec![token])));
+        }
+        questions
+    }
+
     fn finish(&mut self, answers: &Answers) -> Generated {
         let mut generated = std::mem::take(&mut self.generated);
+        let mut after = answers.logits.iter().zip(&answers.normalisers).skip(self.rows.len());
+        for aside in &self.asides {
+            let of = after.by_ref().take(aside.tokens.len());
+            generated.asides.push(of.map(|(logits, &normaliser)| log_prob(logits[0], normaliser)).sum());
+        }
         for ((logits, &normaliser), allowed) in answers.logits.iter().zip(&answers.normalisers).zip(&self.allowed) {
             let logprob = log_prob(logits[0], normaliser);
             generated.logprobs.push(logprob);
@@ -304,10 +369,11 @@ impl Job for GenerateJob<'_> {
                     questions.logits.push((row, allowed.to_vec()));
                 }
             }
-        } else if self.ended && self.pending.is_empty() && self.scored() {
+        } else if self.aside {
             let answer = self.rows.iter().zip(&self.generated.tokens);
             questions.logits = answer.map(|(&row, &token)| (row, vec![token])).collect();
-            questions.normalisers = self.rows.clone();
+            questions.logits.extend(self.aside_questions());
+            questions.normalisers = questions.logits.iter().map(|(row, _)| *row).collect();
         }
         questions
     }
@@ -318,29 +384,30 @@ impl Job for GenerateJob<'_> {
         sequence: SequenceId,
         answers: Answers,
     ) -> Result<Next<Generated>> {
+        if self.aside {
+            return Ok(Next::Done(self.finish(&answers)));
+        }
         if std::mem::take(&mut self.asks) {
             let path = self.walk(&answers)?;
             self.settle_places(session, &path);
             self.generated.accepted += path.len();
-            if !self.ended && !path.is_empty() {
+            if !path.is_empty() && (!self.ended || self.scored()) {
                 session.commit(sequence, &path)?;
                 self.cached += path.len();
             }
             self.jump()?;
-            let settled = self.ended && self.pending.is_empty() && self.scored();
-            return Ok(match settled {
-                true => Next::Ask,
-                false if self.ended && !self.scored() => Next::Done(std::mem::take(&mut self.generated)),
-                false => Next::Pass,
-            });
+        }
+        if self.ended && !self.scored() {
+            return Ok(Next::Done(std::mem::take(&mut self.generated)));
         }
         if self.ended && self.pending.is_empty() {
-            return Ok(Next::Done(self.finish(&answers)));
+            self.turn_aside(session, sequence)?;
+            return Ok(Next::Ask);
         }
         Ok(Next::Pass)
     }
 
     fn take_rows(&mut self) -> Vec<RowId> {
-        self.rows.drain(..).chain(self.places.drain(..)).collect()
+        self.rows.drain(..).chain(self.places.drain(..)).chain(self.aside_rows.drain(..)).collect()
     }
 }

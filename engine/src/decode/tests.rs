@@ -87,8 +87,61 @@ fn choose_one(decoder: &mut Decoder, prompt: &[u32], choices: &[Vec<u32>]) -> cr
     decoder.choose(&[ChoiceRequest { prompt, shared: 0, adapter: None, choices }]).pop().unwrap()
 }
 
+/// An automaton with continuations to score aside: each goes on from a share of the answer.
+struct WithAsides(Automaton, Vec<(f64, Vec<u32>)>);
+
+impl Constraint for WithAsides {
+    fn start(&self) -> StateId {
+        self.0.start()
+    }
+
+    fn allowed(&mut self, state: StateId) -> &[u32] {
+        self.0.allowed(state)
+    }
+
+    fn advance(&mut self, state: StateId, token: u32) -> Option<StateId> {
+        self.0.advance(state, token)
+    }
+
+    fn asides(&mut self, answer: &[u32]) -> crate::Result<Vec<Aside>> {
+        let aside = |(share, tokens): &(f64, Vec<u32>)| {
+            let at = (share * answer.len() as f64) as usize;
+            Aside { at, tokens: tokens.clone() }
+        };
+        Ok(self.1.iter().map(aside).collect())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn asides_are_scored_from_their_places_and_leave_the_answer_as_it_is(
+        seed: u64, prompt in prompts(), automaton in automata(), plain: bool, pass in 1usize..9,
+        asides in prop::collection::vec((0f64..1.0, prop::collection::vec(0..VOCAB, 1..4)), 0..4),
+    ) {
+        let mode = if plain { Mode::Plain } else { Mode::Speculative };
+        let (mut decoder, counts) = decoder(toy(seed), |o| { o.pass_rows = pass; o.mode = mode });
+        let without = generate_one(&mut decoder, &prompt, 0, &automaton).unwrap();
+        let mut constraint = WithAsides(automaton, asides);
+        let mut request = [Generation { prompt: &prompt, shared: 0, adapter: None, constraint: &mut constraint }];
+        let mut found = decoder.generate(&mut request).pop().unwrap().unwrap();
+        let scores = std::mem::take(&mut found.asides);
+        prop_assert_eq!(&found, &without);
+        prop_assert_eq!(scores.len(), constraint.1.len());
+        for (score, aside) in scores.iter().zip(constraint.asides(&found.tokens).unwrap()) {
+            let mut history = [&prompt[..], &found.tokens[..aside.at]].concat();
+            let mut expected = 0.0;
+            for &token in &aside.tokens {
+                expected += toy(seed).log_probs(None, &history)[token as usize];
+                history.push(token);
+            }
+            // The order of summing at most 3 log-probabilities of magnitude below 10.
+            prop_assert!((score - expected).abs() < 1e-12, "{} {}", score, expected);
+        }
+        let counts = counts.lock().unwrap();
+        prop_assert_eq!((counts.sequences, counts.rows), (0, 0));
+    }
 
     #[test]
     fn posterior_is_that_of_separate_full_passes(seed: u64, prompt in prompts(), choices in choices()) {

@@ -1,7 +1,7 @@
 //! What comes out: plain values that serialise to the documented JSON.
 
-use super::unit::OffsetUnit;
 use crate::Error;
+use crate::text::OffsetUnit;
 use serde::{Deserialize, Serialize};
 
 /// The status of an answer; a document that fails is a [`Failure`] instead.
@@ -50,11 +50,11 @@ pub struct Span {
     pub label: String,
     /// The span.
     pub text: String,
-    /// Start of its first place.
+    /// Start of the place it stands for: the leftmost that the policy permits after the spans before it.
     pub start: usize,
-    /// End of its first place.
+    /// End of that place.
     pub end: usize,
-    /// All places where the text stands and the rules allow it, in order; the first is `start..end`.
+    /// All places where the text stands at allowed boundaries, in order, `start..end` among them.
     pub occurrences: Vec<Occurrence>,
     /// Natural log-probability of the span with its ending, over the full vocabulary, given the answer before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,8 @@
 //! What goes in: documents, requests per task, run options.
 
 use super::schema::{self, Event, Label, Relation};
-use super::unit::OffsetUnit;
+use crate::decode::SpanPolicy;
+use crate::text::OffsetUnit;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -82,49 +83,6 @@ pub struct TextPair {
     pub text2: String,
 }
 
-/// Where spans may start and end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpanBoundary {
-    /// At word boundaries.
-    #[default]
-    Word,
-    /// At any character.
-    Char,
-}
-
-/// Rules that the spans of an answer keep, all enforced while decoding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SpanRules {
-    /// Where spans start and end.
-    pub boundary: SpanBoundary,
-    /// Most words of one span.
-    pub max_words: Option<usize>,
-    /// Most spans of one label. A label that has so many says so in its `limit_reached`.
-    pub max_spans: usize,
-    /// Whether no two spans of one label have the same text.
-    pub unique: bool,
-    /// Whether the spans of one label have places that do not overlap.
-    pub no_overlap: bool,
-    /// Whether the spans of one label stand in the order of the text.
-    pub source_order: bool,
-}
-
-impl Default for SpanRules {
-    /// Words, at most 24 of them, at most 64 distinct spans per label.
-    fn default() -> Self {
-        Self {
-            boundary: SpanBoundary::Word,
-            max_words: Some(24),
-            max_spans: 64,
-            unique: true,
-            no_overlap: false,
-            source_order: false,
-        }
-    }
-}
-
 /// Which string of an option is scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -171,8 +129,8 @@ pub enum Mentions {
 pub struct ExtractRequest {
     /// The labels, in the order of the answer.
     pub labels: Vec<Label>,
-    /// Rules the spans keep.
-    pub rules: SpanRules,
+    /// What spans are allowed.
+    pub policy: SpanPolicy,
 }
 
 /// Events: triggers, then arguments and attributes of each.
@@ -180,8 +138,8 @@ pub struct ExtractRequest {
 pub struct EventsRequest {
     /// The event types.
     pub events: Vec<Event>,
-    /// Rules that trigger and argument spans keep.
-    pub rules: SpanRules,
+    /// What trigger and argument spans are allowed.
+    pub policy: SpanPolicy,
     /// How attribute values are scored.
     pub choice: ChoiceRules,
     /// Which places of a trigger are events of their own.
@@ -208,8 +166,8 @@ pub struct RelateRequest {
     pub relations: Vec<Relation>,
     /// Entities to extract where a document brings none of its own.
     pub labels: Vec<Label>,
-    /// Rules that extracted entities keep.
-    pub rules: SpanRules,
+    /// What extracted entities are allowed.
+    pub policy: SpanPolicy,
     /// Which places of an extracted entity are mentions of their own.
     pub mentions: Mentions,
     /// Whether only pairs of one sentence (UAX-29) are asked.
@@ -225,7 +183,7 @@ impl Default for RelateRequest {
         Self {
             relations: Vec::new(),
             labels: Vec::new(),
-            rules: SpanRules::default(),
+            policy: SpanPolicy::default(),
             mentions: Mentions::default(),
             same_sentence: false,
             max_pairs: 1024,
@@ -318,6 +276,11 @@ impl Cancel {
         self.0.store(false, Ordering::Relaxed);
     }
 
+    /// The flag itself.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether it was triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -366,12 +329,10 @@ impl Default for RunOptions<'_> {
     }
 }
 
-impl SpanRules {
-    fn check(&self) -> Result<()> {
-        if self.max_spans == 0 || self.max_words == Some(0) {
-            return Err(Error::invalid("rules: expected max_spans and max_words of at least 1, found 0"));
-        }
-        Ok(())
+fn check_policy(policy: &SpanPolicy) -> Result<()> {
+    match (policy.max_spans, policy.max_words) {
+        (Some(0), _) | (_, Some(0)) => Err(Error::invalid("policy: expected limits of at least 1, found 0")),
+        _ => Ok(()),
     }
 }
 
@@ -393,7 +354,7 @@ impl Check for ExtractRequest {
     fn check(&self) -> Result<()> {
         at_least_one(&self.labels, "labels")?;
         schema::check_names(&self.labels, "labels")?;
-        self.rules.check()
+        check_policy(&self.policy)
     }
 }
 
@@ -401,7 +362,7 @@ impl Check for EventsRequest {
     fn check(&self) -> Result<()> {
         at_least_one(&self.events, "events")?;
         schema::check_events(&self.events, "events")?;
-        self.rules.check()?;
+        check_policy(&self.policy)?;
         self.choice.check()
     }
 }
@@ -422,7 +383,7 @@ impl Check for RelateRequest {
         at_least_one(&self.relations, "relations")?;
         schema::check_relations(&self.relations, "relations")?;
         schema::check_names(&self.labels, "labels")?;
-        self.rules.check()?;
+        check_policy(&self.policy)?;
         self.choice.check()
     }
 }

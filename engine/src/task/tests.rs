@@ -209,7 +209,7 @@ fn answers_have_the_documented_shapes() {
     let answer = ExtractAnswer {
         id: "n1".into(),
         status: Status::Ok,
-        unit: OffsetUnit::CodePoint,
+        unit: crate::text::OffsetUnit::CodePoint,
         spans: vec![span],
         labels: vec![LabelOutcome { label: "problem".into(), none_probability: Some(0.1), limit_reached: false }],
         windows: 1,

@@ -12,7 +12,7 @@ mod sentencepiece;
 mod sentencepiece_model;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokenizer;
 mod vocabulary;
 

@@ -10,7 +10,7 @@ fn strings(list: &[&str]) -> Vec<String> {
 }
 
 /// Byte-level: all 256 bytes, a few merges, no token of `<s>` at the beginning.
-pub(super) fn tiny_byte_level() -> Tokenizer {
+pub(crate) fn tiny_byte_level() -> Tokenizer {
     let mut tokens: Vec<String> = (0..=255).map(|byte| byte_char(byte).to_string()).collect();
     tokens.extend(strings(&["he", "ll", "hell", "Ġhe", "Ġt", "'s", "..", "ĠĠ"]));
     let merges = strings(&["h e", "l l", "he ll", "Ġ he", "Ġ t", "' s", ". .", "Ġ Ġ"]);

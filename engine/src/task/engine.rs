@@ -1,0 +1,261 @@
+//! The engine: one model with its tokenizer, templates and adapters, shared by sessions.
+
+use super::answer::Provenance;
+use super::frame::Frame;
+use super::prompts::{Prompts, sha256_hex};
+use super::request::{RunOptions, Template};
+use super::session::Session;
+use crate::decode::SpanCache;
+use crate::device::cpu::{Cpu, CpuOptions};
+use crate::model::{AdapterId, LanguageModel, Mistral};
+use crate::text::{ChatTemplate, Tokenizer};
+use crate::weights::{Checkpoint, PeftAdapter};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What to load and how.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Model folder or `.gguf` file.
+    pub model: PathBuf,
+    /// Adapter folders by the names that requests choose them by.
+    pub adapters: BTreeMap<String, PathBuf>,
+    /// An adapter folder to add into the weights while loading.
+    pub merge: Option<PathBuf>,
+    /// Threads to compute with; `None` takes one per core.
+    pub threads: Option<usize>,
+    /// Chat template of every run that names none. `None`: what `bmn.json` in the folder of the adapter in use, else of the
+    /// merged adapter, else of the model says (`{"template": "zephyr"}` or `"model"`), else Zephyr.
+    pub template: Option<Template>,
+    /// Longest context in tokens, where less than the model's is wanted.
+    pub context: Option<usize>,
+}
+
+/// Settings that lie beside weights tuned for this engine, in `bmn.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// The chat template the weights were tuned with.
+    #[serde(default)]
+    pub template: Option<Template>,
+    /// The version of the prompts' wording they were tuned with.
+    #[serde(default)]
+    pub prompts: Option<u32>,
+}
+
+impl ModelSettings {
+    /// Reads `bmn.json` in `folder`; no file, no settings.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("bmn.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::format("bmn.json", e.to_string())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(Error::io(path, e)),
+        }
+    }
+
+    /// These settings, and those of `other` where these say nothing.
+    fn or(self, other: Self) -> Self {
+        Self { template: self.template.or(other.template), prompts: self.prompts.or(other.prompts) }
+    }
+
+    fn check(&self, prompts: &Prompts) -> Result<()> {
+        match self.prompts {
+            Some(version) if version != prompts.version() => Err(Error::unsupported(format!(
+                "weights tuned with version {version} of the prompts, this engine has version {}",
+                prompts.version()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The folder that a model lies in.
+fn folder(model: &Path) -> &Path {
+    if model.is_dir() { model } else { model.parent().unwrap_or(model) }
+}
+
+/// An adapter that requests can choose.
+pub(crate) struct LoadedAdapter {
+    pub id: AdapterId,
+    pub identity: String,
+    pub settings: ModelSettings,
+}
+
+/// The parts of an engine, for a model that is already there.
+pub struct EngineParts {
+    /// The model.
+    pub model: Arc<dyn LanguageModel>,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Identity of its weights.
+    pub weights: String,
+    /// Its own chat template.
+    pub template: Option<ChatTemplate>,
+    /// Settings that came with it.
+    pub settings: ModelSettings,
+}
+
+/// A model ready to answer: immutable, shared by any number of sessions and threads.
+pub struct Engine {
+    pub(crate) model: Arc<dyn LanguageModel>,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) prompts: Prompts,
+    pub(crate) spans: Arc<SpanCache>,
+    pub(crate) context: usize,
+    weights: String,
+    zephyr: Frame,
+    own: Option<Frame>,
+    settings: ModelSettings,
+    template: Option<Template>,
+    adapters: BTreeMap<String, LoadedAdapter>,
+}
+
+/// What the run options choose: template, adapter, provenance.
+pub(crate) struct Setting<'e> {
+    pub frame: &'e Frame,
+    pub adapter: Option<AdapterId>,
+    pub provenance: Provenance,
+}
+
+impl Engine {
+    /// Loads a model with its adapters, on the processor.
+    ///
+    /// # Errors
+    /// What the checkpoint, the tokenizer, the template or an adapter lacks, by name; [`Error::Unsupported`] for weights tuned
+    /// with another version of the prompts; [`Error::Invalid`] for a context longer than the model's.
+    pub fn open(options: &EngineOptions) -> Result<Self> {
+        let checkpoint = Checkpoint::open(&options.model)?;
+        let tokenizer = Arc::new(Tokenizer::open(&options.model)?);
+        let config = checkpoint.config().clone();
+        let mut settings = ModelSettings::open(folder(&options.model))?;
+        let mut weights = checkpoint.id()?;
+        let merged = options.merge.as_deref().map(|path| PeftAdapter::open(path, &config)).transpose()?;
+        if let (Some(adapter), Some(path)) = (&merged, &options.merge) {
+            weights = format!("{weights}+{}", adapter.id());
+            settings = ModelSettings::open(path)?.or(settings);
+        }
+        let cpu = Cpu::new(CpuOptions { threads: options.threads, isa: None })?;
+        let model = Mistral::open(&checkpoint, cpu, merged.as_ref().map_or(&[], |adapter| adapter.parts()))?;
+        let template = ChatTemplate::of_model(&options.model)?;
+        let mut engine = Self::from_parts(EngineParts { model, tokenizer, weights, template, settings })?;
+        engine.template = options.template;
+        if let Some(context) = options.context {
+            if context == 0 || context > engine.context {
+                let most = engine.context;
+                return Err(Error::invalid(format!("context: expected 1 to {most} tokens, found {context}")));
+            }
+            engine.context = context;
+        }
+        for (name, path) in &options.adapters {
+            let adapter = PeftAdapter::open(path, &config)?;
+            engine.load_adapter(name, &adapter, ModelSettings::open(path)?)?;
+        }
+        Ok(engine)
+    }
+
+    /// Makes an adapter one that requests can choose by `name`.
+    pub fn load_adapter(&mut self, name: &str, adapter: &PeftAdapter, settings: ModelSettings) -> Result<()> {
+        settings.check(&self.prompts)?;
+        if self.adapters.contains_key(name) {
+            return Err(Error::invalid(format!("adapter: expected distinct names, found {name:?} twice")));
+        }
+        let id = self.model.load_adapter(adapter.parts())?;
+        self.adapters.insert(name.to_owned(), LoadedAdapter { id, identity: adapter.id().to_owned(), settings });
+        Ok(())
+    }
+
+    /// An engine of given parts, without adapters.
+    pub fn from_parts(parts: EngineParts) -> Result<Self> {
+        let prompts = Prompts::built_in()?;
+        parts.settings.check(&prompts)?;
+        let zephyr = Frame::new(ChatTemplate::zephyr(), &parts.tokenizer)?;
+        let own = parts.template.map(|template| Frame::new(template, &parts.tokenizer)).transpose()?;
+        Ok(Self {
+            context: parts.model.config().max_positions,
+            spans: SpanCache::new(parts.tokenizer.clone()),
+            model: parts.model,
+            tokenizer: parts.tokenizer,
+            prompts,
+            weights: parts.weights,
+            zephyr,
+            own,
+            settings: parts.settings,
+            template: None,
+            adapters: BTreeMap::new(),
+        })
+    }
+
+    /// A session: one thread's work on this engine.
+    pub fn session(self: &Arc<Self>) -> Result<Session> {
+        Session::new(Arc::clone(self))
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<dyn LanguageModel> {
+        &self.model
+    }
+
+    /// The wording of the tasks.
+    pub fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
+    /// Names of the adapters that a request can choose.
+    pub fn adapters(&self) -> impl Iterator<Item = &str> {
+        self.adapters.keys().map(String::as_str)
+    }
+
+    /// Longest context in tokens.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Identity of the weights.
+    pub fn weights_id(&self) -> &str {
+        &self.weights
+    }
+
+    pub(crate) fn setting(&self, run: &RunOptions<'_>, request: &impl Serialize) -> Result<Setting<'_>> {
+        let adapter = match &run.adapter {
+            None => None,
+            Some(name) => Some(self.adapters.get(name).ok_or_else(|| {
+                let known = self.adapters().collect::<Vec<_>>().join(", ");
+                Error::invalid(format!("adapter: expected one of those loaded ({known}), found {name:?}"))
+            })?),
+        };
+        let template = run
+            .template
+            .or(self.template)
+            .or(adapter.and_then(|adapter| adapter.settings.template))
+            .or(self.settings.template)
+            .unwrap_or(Template::Zephyr);
+        let (frame, name) = match (template, &self.own) {
+            (Template::Zephyr, _) => (&self.zephyr, "zephyr"),
+            (Template::Model, Some(own)) => (own, "model"),
+            (Template::Model, None) => {
+                return Err(Error::invalid("template: the model brings no chat template of its own"));
+            }
+        };
+        let schema = serde_json::to_vec(request).map_err(|e| Error::internal(format!("request as JSON: {e}")))?;
+        let provenance = Provenance {
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: self.model.fingerprint(),
+            weights: self.weights.clone(),
+            adapter: adapter.map(|adapter| adapter.identity.clone()),
+            tokenizer: self.tokenizer.hash().to_owned(),
+            template: name.to_owned(),
+            prompts: sha256_hex(format!("{}{}", self.prompts.hash(), frame.hash()).as_bytes()),
+            schema: sha256_hex(&schema),
+        };
+        Ok(Setting { frame, adapter: adapter.map(|adapter| adapter.id), provenance })
+    }
+}
