@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-model=$(scripts/fetch.sh demo-model | tail -n 1)
-bmn=target/release/bmn
+model=${BMN_DEMO_MODEL:-$(scripts/fetch.sh demo-model | tail -n 1)}
+bmn=${BMN:-target/release/bmn}
 out=build/demo
 rm -rf "$out"
 mkdir -p "$out"
@@ -16,9 +16,9 @@ task() { # VERB FILE [FLAG...]: the results go to build/demo/VERB.jsonl
     shift 2
     "$bmn" "$verb" --model "$model" --template model --with-text --out "$out/$verb.jsonl" "$@" "examples/demo/$file"
 }
-task extract notes.jsonl --schema examples/demo/schema.json
-task events events.jsonl --schema examples/demo/schema.json --max-spans 4
-task relate relate.jsonl --schema examples/demo/schema.json
+task extract notes.jsonl --schema examples/demo/schema.json --max-words 6 --no-overlap
+task events events.jsonl --schema examples/demo/schema.json --max-spans 4 --max-words 6 --no-overlap
+task relate relate.jsonl --schema examples/demo/schema.json --max-words 6 --no-overlap
 task classify classify.jsonl
 task answer answer.jsonl
 task entail entail.jsonl

@@ -170,7 +170,7 @@ pub struct SpanArgs {
     /// Spans may begin and end inside words
     #[arg(long, help_heading = "Spans")]
     pub inside_words: bool,
-    /// Longest span in words [default: 24]
+    /// Longest span in words [default: any]
     #[arg(long, value_name = "N", help_heading = "Spans")]
     pub max_words: Option<usize>,
     /// Most spans per label [default: 64]

@@ -1,6 +1,7 @@
 //! `bmn`: the engine from the command line.
 
 mod args;
+mod batch;
 mod bench;
 mod device;
 mod doctor;
@@ -8,7 +9,9 @@ mod input;
 mod logits;
 mod model;
 mod progress;
+mod results;
 mod stop;
+mod tasks;
 mod tokenize;
 mod view;
 
@@ -41,12 +44,18 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Extract(args) => tasks::run(tasks::ExtractTask::new(&args)?, &args.model, &args.run),
+        Command::Events(args) => tasks::run(tasks::EventsTask::new(&args)?, &args.model, &args.run),
+        Command::Classify(args) => tasks::run(tasks::ClassifyTask::new(&args)?, &args.model, &args.run),
+        Command::Relate(args) => tasks::run(tasks::RelateTask::new(&args)?, &args.model, &args.run),
+        Command::Answer(args) => tasks::run(tasks::AnswerTask::new(&args), &args.model, &args.run),
+        Command::Entail(args) => tasks::run(tasks::EntailTask::new(&args), &args.model, &args.run),
+        Command::Similar(args) => tasks::run(tasks::SimilarTask::new(&args)?, &args.model, &args.run),
         Command::View(args) => view::view(&args),
         Command::Model(command) => model::model(&command),
         Command::Logits(args) => logits::logits(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Bench(args) => bench::bench(&args),
-        _ => Err(stop::Stop::failed("the task layer is not linked in yet")),
     }
 }
