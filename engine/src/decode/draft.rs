@@ -6,6 +6,7 @@
 
 use super::tree::{Place, Tree};
 use super::{Constraint, StateId};
+use crate::{Error, Result};
 use std::collections::{BinaryHeap, HashMap};
 
 /// Sets of more tokens than this are places where something begins, smaller ones where something goes on or ends.
@@ -55,14 +56,16 @@ impl Memory {
 /// How much may be drafted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    /// Nodes.
+    /// Guessed nodes.
     pub rows: usize,
-    /// Nodes on one path.
-    pub depth: usize,
+    /// Tokens before the draft.
+    pub cached: usize,
+    /// Longest sequence, in tokens.
+    pub positions: usize,
     /// Least probability per row.
     pub floor: f64,
-    /// Whether the row before the last token is wanted (it is where that token is scored).
-    pub last_row: bool,
+    /// Whether tokens are scored: then the row before the last token is wanted, and so are asides.
+    pub scored: bool,
 }
 
 /// A tree of drafts and the state of the constraint at each node.
@@ -70,6 +73,34 @@ pub(super) struct Room {
 pub(super) struct Draft {
     pub tree: Tree,
     pub states: Vec<StateId>,
+    asides: HashMap<Place, Aside>,
+}
+
+/// Tokens to be scored from one place on, and the nodes of all but the last.
+#[derive(Debug, Clone)]
+pub(super) struct Aside {
+    pub tokens: Vec<u32>,
+    pub nodes: Vec<u32>,
+}
+
+impl Draft {
+    pub fn aside(&self, place: Place) -> Option<&Aside> {
+        self.asides.get(&place)
+    }
+
+    fn grow(&mut self, place: Place, token: u32, state: StateId) -> u32 {
+        let node = self.tree.grow(place, token);
+        if node as usize == self.states.len() {
+            self.states.push(state);
+        }
+        node
+    }
+}
+
+/// The token that must come next; none where the model is to be asked in any case.
+pub(super) fn forced(constraint: &mut dyn Constraint, state: StateId, scored: bool) -> Option<u32> {
+    let &[only] = constraint.allowed(state) else { return None };
+    (!scored || constraint.aside(state).is_none()).then_some(only)
 }
 
 /// A guessed token and those forced after it, not yet in the tree.
@@ -77,7 +108,7 @@ struct Branch {
     probability: f64,
     parent: Place,
     depth: usize,
-    run: Vec<(u32, StateId)>,
+    run: Run,
     ends: bool,
 }
 
@@ -104,39 +135,97 @@ impl Ord for Branch {
     }
 }
 
-/// The best draft below `state`, a state with a choice.
-pub(super) fn draft(constraint: &mut dyn Constraint, state: StateId, memory: &Memory, room: Room) -> Draft {
-    let mut draft = Draft::default();
-    let mut drafter = Drafter { constraint, memory, room, branches: BinaryHeap::new() };
+/// Nodes that a pass takes at most.
+const NODES: usize = 64;
+
+/// Tokens, each with the state after it.
+type Run = Vec<(u32, StateId)>;
+
+/// The best draft below `state`, a state where the model is asked, with the asides of all places where it is.
+///
+/// # Errors
+/// [`Error::TooLong`] where the aside of `state` does not fit.
+pub(super) fn draft(constraint: &mut dyn Constraint, state: StateId, memory: &Memory, room: Room) -> Result<Draft> {
+    let mut drafter =
+        Drafter { constraint, memory, room, limit: 0, draft: Draft::default(), branches: BinaryHeap::new() };
+    if let Some((tokens, run)) = drafter.aside(state)? {
+        let (need, limit) = (room.cached + run.len(), room.positions);
+        if need > limit {
+            return Err(Error::TooLong { what: "the prompt with its answer".into(), need, limit });
+        }
+        if run.len() > NODES {
+            return Err(Error::unsupported(format!("scoring an alternative of {} tokens, at most {NODES}", run.len())));
+        }
+        drafter.add_aside(None, tokens, &run);
+    }
+    drafter.limit = (drafter.draft.tree.len() + room.rows).min(NODES);
     drafter.branch(state, None, 1.0, 0);
     while let Some(branch) = drafter.branches.pop() {
-        if branch.gain() < room.floor {
-            break;
-        }
-        if draft.tree.len() + branch.run.len() > room.rows {
-            continue;
-        }
-        let mut place = branch.parent;
-        for &(token, state) in &branch.run {
-            place = Some(draft.tree.grow(place, token));
-            draft.states.push(state);
-        }
-        if let (false, Some(&(_, state))) = (branch.ends, branch.run.last()) {
-            drafter.branch(state, place, branch.probability, branch.depth + branch.run.len());
-        }
+        drafter.add(branch)?;
     }
-    draft
+    Ok(drafter.draft)
 }
 
 struct Drafter<'a> {
     constraint: &'a mut dyn Constraint,
     memory: &'a Memory,
     room: Room,
+    limit: usize,
+    draft: Draft,
     branches: BinaryHeap<Branch>,
 }
 
 impl Drafter<'_> {
-    /// Adds the branches below `parent`, a place with a choice, that may be worth their rows.
+    /// The aside wanted at `state`: its tokens, and all but the last with their states.
+    fn aside(&mut self, state: StateId) -> Result<Option<(Vec<u32>, Run)>> {
+        let wanted = if self.room.scored { self.constraint.aside(state) } else { None };
+        let Some(tokens) = wanted.filter(|tokens| !tokens.is_empty()) else { return Ok(None) };
+        let mut state = state;
+        let mut run = Run::new();
+        for &token in &tokens[..tokens.len() - 1] {
+            let refused = || Error::internal(format!("the constraint refused token {token} of an aside"));
+            state = self.constraint.advance(state, token).ok_or_else(refused)?;
+            run.push((token, state));
+        }
+        Ok(Some((tokens, run)))
+    }
+
+    fn add_aside(&mut self, place: Place, tokens: Vec<u32>, run: &Run) {
+        let mut end = place;
+        let mut nodes = Vec::with_capacity(run.len());
+        for &(token, state) in run {
+            let node = self.draft.grow(end, token, state);
+            nodes.push(node);
+            end = Some(node);
+        }
+        self.draft.asides.insert(place, Aside { tokens, nodes });
+    }
+
+    /// Adds the branch, where there is room for it and for the aside at its end, and the branches below it.
+    fn add(&mut self, branch: Branch) -> Result<()> {
+        let Some(&(_, state)) = branch.run.last() else { return Ok(()) };
+        let aside = if branch.ends { None } else { self.aside(state)? };
+        let beside = aside.as_ref().map_or(0, |(_, run)| run.len());
+        let depth = branch.depth + branch.run.len();
+        if self.draft.tree.len() + branch.run.len() + beside > self.limit
+            || self.room.cached + depth + beside > self.room.positions
+        {
+            return Ok(());
+        }
+        let mut place = branch.parent;
+        for &(token, state) in &branch.run {
+            place = Some(self.draft.grow(place, token, state));
+        }
+        if let Some((tokens, run)) = aside {
+            self.add_aside(place, tokens, &run);
+        }
+        if !branch.ends {
+            self.branch(state, place, branch.probability, depth);
+        }
+        Ok(())
+    }
+
+    /// Offers the branches below `parent`, a place with a choice, that may be worth their rows.
     fn branch(&mut self, state: StateId, parent: Place, probability: f64, depth: usize) {
         let allowed = self.constraint.allowed(state).to_vec();
         for (&token, guess) in allowed.iter().zip(self.memory.guess(&allowed)) {
@@ -144,28 +233,31 @@ impl Drafter<'_> {
             if probability < self.room.floor {
                 continue;
             }
-            if let Some((run, ends)) = self.run(state, token, self.room.rows.min(self.room.depth - depth)) {
-                self.branches.push(Branch { probability, parent, depth, run, ends });
+            if let Some((run, ends)) =
+                self.run(state, token, self.room.rows.min(self.room.positions - self.room.cached - depth))
+            {
+                let branch = Branch { probability, parent, depth, run, ends };
+                if branch.gain() >= self.room.floor {
+                    self.branches.push(branch);
+                }
             }
         }
     }
 
-    /// `token` and all tokens forced after it, each with the state after it, and whether the answer ends there; the last token
-    /// of an answer is not a row. `None` where there is no row to compute or more than `limit`.
-    fn run(&mut self, mut state: StateId, mut token: u32, limit: usize) -> Option<(Vec<(u32, StateId)>, bool)> {
-        let mut run = Vec::new();
+    /// `token` and all tokens forced after it, and whether the answer ends there; the last token of an answer is not a row.
+    /// `None` where there is no row to compute or more than `limit`.
+    fn run(&mut self, mut state: StateId, mut token: u32, limit: usize) -> Option<(Run, bool)> {
+        let mut run = Run::new();
         loop {
             state = self.constraint.advance(state, token)?;
-            let next = match *self.constraint.allowed(state) {
-                [] => return (self.room.last_row && !run.is_empty()).then_some((run, true)),
-                [only] => Some(only),
-                _ => None,
-            };
+            if self.constraint.allowed(state).is_empty() {
+                return (self.room.scored && !run.is_empty()).then_some((run, true));
+            }
             if run.len() == limit {
                 return None;
             }
             run.push((token, state));
-            match next {
+            match forced(self.constraint, state, self.room.scored) {
                 Some(only) => token = only,
                 None => return Some((run, false)),
             }

@@ -3,10 +3,11 @@
 use super::batch::{Answers, Job, Next, Plan, Prompt, Questions};
 use super::choice::{log_prob, log_sum_exp};
 use super::decoder::{Decoder, DecoderOptions, Mode, Scores};
-use super::draft::{Draft, Memory, Room, draft};
-use super::{Aside, Constraint, StateId};
-use crate::model::{AdapterId, ModelSession, RowId, SequenceId, Step};
+use super::draft::{Aside, Draft, Memory, Room, draft, forced};
+use super::{Constraint, StateId};
+use crate::model::{AdapterId, ModelSession, RowId, SequenceId};
 use crate::{Error, Result};
+use std::collections::{HashMap, HashSet};
 
 /// An answer to be generated.
 pub struct Generation<'a> {
@@ -29,7 +30,8 @@ pub struct Generated {
     pub logprobs: Vec<f64>,
     /// Probability of all tokens allowed at each step over the full vocabulary; empty where not asked for.
     pub mass: Vec<f64>,
-    /// Natural log-probability of each [`Constraint::asides`] over the full vocabulary; empty where not asked for.
+    /// Natural log-probability of each aside that the constraint named on the way ([`Constraint::aside`]), in order; empty
+    /// without scores.
     pub asides: Vec<f64>,
     /// Passes that computed a row of this answer, the one that ended the prompt included.
     pub passes: usize,
@@ -111,6 +113,10 @@ struct GenerateJob<'a> {
     rows: Vec<RowId>,
     /// Log-sum-exp of the allowed logits where the token was a choice.
     allowed: Vec<Option<f64>>,
+    /// Asides on the way: the row that predicts each token, and the token.
+    asides: Vec<Vec<(RowId, u32)>>,
+    /// Rows of asides that are not of the answer.
+    beside: Vec<RowId>,
     memory: Memory,
     draft: Draft,
     /// Whether this pass reaches the end of what is known, and the model is asked how to go on.
@@ -119,11 +125,6 @@ struct GenerateJob<'a> {
     places: Vec<RowId>,
     /// Of each place, its answer among those asked for in this pass.
     asked: Vec<Option<usize>>,
-    /// Whether the answer is complete and its asides are computed: what remains is to ask for scores.
-    aside: bool,
-    asides: Vec<Aside>,
-    /// The rows after all but the last token of each aside, one aside after the other.
-    aside_rows: Vec<RowId>,
 }
 
 impl<'a> GenerateJob<'a> {
@@ -144,14 +145,13 @@ impl<'a> GenerateJob<'a> {
             cached,
             rows: Vec::new(),
             allowed: Vec::new(),
+            asides: Vec::new(),
+            beside: Vec::new(),
             memory: Memory::default(),
             draft: Draft::default(),
             asks: false,
             places: Vec::new(),
             asked: Vec::new(),
-            aside: false,
-            asides: Vec::new(),
-            aside_rows: Vec::new(),
         };
         job.jump()?;
         Ok(job)
@@ -161,12 +161,9 @@ impl<'a> GenerateJob<'a> {
         self.options.scores != Scores::None
     }
 
-    /// The token that must come next, where there is only one.
     fn forced(&mut self) -> Option<u32> {
-        match *self.constraint.allowed(self.state) {
-            [only] => Some(only),
-            _ => None,
-        }
+        let scored = self.scored();
+        forced(self.constraint, self.state, scored)
     }
 
     /// Appends a token to the answer; `allowed` is the log-sum-exp of the logits it was chosen from.
@@ -215,13 +212,23 @@ impl<'a> GenerateJob<'a> {
                     let logits: Vec<f64> = logits.iter().map(|&x| f64::from(x)).collect();
                     (tokens[best], Some(log_sum_exp(&logits)))
                 }
-                None => (self.forced().ok_or_else(|| Error::internal("a choice was not asked about"))?, None),
+                None => (self.constraint.allowed(self.state)[0], None),
             };
+            if let Some(Aside { tokens, nodes }) = self.draft.aside(path.last().copied()) {
+                let rows = [place].into_iter().chain(nodes.iter().map(|&node| node as usize + 1));
+                self.asides.push(rows.map(|at| self.places[at]).zip(tokens.iter().copied()).collect());
+            }
             self.say(token, allowed)?;
-            match self.draft.tree.child(path.last().copied(), token) {
-                _ if self.ended => return Ok(path),
-                Some(node) => path.push(node),
-                None => {
+            let next = self.draft.tree.child(path.last().copied(), token);
+            if self.ended {
+                return Ok(path);
+            }
+            // A node of an aside may be where another begins, whose rows were not drafted.
+            let lacks_aside =
+                self.scored() && self.draft.aside(next).is_none() && self.constraint.aside(self.state).is_some();
+            match next {
+                Some(node) if self.options.mode == Mode::Speculative && !lacks_aside => path.push(node),
+                _ => {
                     self.pending.push(token);
                     return Ok(path);
                 }
@@ -229,82 +236,42 @@ impl<'a> GenerateJob<'a> {
         }
     }
 
-    /// Keeps the rows of the accepted path for scoring, releases the others.
+    /// Keeps the rows of the accepted path and of asides for scoring, releases the others.
     fn settle_places(&mut self, session: &mut dyn ModelSession, path: &[u32]) {
         let mut accepted = vec![false; self.places.len()];
-        if self.scored() {
-            accepted[0] = true;
-            path.iter().for_each(|&node| accepted[node as usize + 1] = true);
-        }
+        accepted[0] = self.scored();
+        path.iter().for_each(|&node| accepted[node as usize + 1] = self.scored());
+        let wanted: HashSet<RowId> = self.asides.iter().flatten().map(|(row, _)| *row).collect();
+        let mut gone = Vec::new();
         // Nodes of a path ascend, so rows come in the order of their tokens.
-        let (kept, gone) = self.places.drain(..).zip(accepted).partition::<Vec<_>, _>(|(_, accepted)| *accepted);
-        self.rows.extend(kept.into_iter().map(|(row, _)| row));
-        session.release_rows(&gone.into_iter().map(|(row, _)| row).collect::<Vec<_>>());
+        for (row, accepted) in self.places.drain(..).zip(accepted) {
+            match accepted {
+                true => self.rows.push(row),
+                false if wanted.contains(&row) => self.beside.push(row),
+                false => gone.push(row),
+            }
+        }
+        session.release_rows(&gone);
     }
 
-    /// Computes the rows of all asides on forks of the answer, in one pass.
-    fn turn_aside(&mut self, session: &mut dyn ModelSession, sequence: SequenceId) -> Result<()> {
-        self.aside = true;
-        self.asides = self.constraint.asides(&self.generated.tokens)?;
-        let mut forks = Vec::with_capacity(self.asides.len());
-        let mut outcome = Ok(Vec::new());
-        for aside in &self.asides {
-            let len = self.prompt.tokens.len() + aside.at;
-            let (need, limit) = (len + aside.tokens.len() - 1, self.options.max_positions);
-            if need > limit {
-                outcome = Err(Error::TooLong { what: "the prompt with its answer".into(), need, limit });
-            }
-            match session.fork(sequence, len) {
-                Ok(fork) => forks.push(fork),
-                Err(error) => outcome = Err(error),
-            }
-        }
-        if outcome.is_ok() {
-            let keep: Vec<Vec<u32>> = self.asides.iter().map(|a| (0..a.tokens.len() as u32 - 1).collect()).collect();
-            let steps: Vec<Step<'_>> = forks
-                .iter()
-                .zip(self.asides.iter().zip(&keep))
-                .filter(|(_, (_, keep))| !keep.is_empty())
-                .map(|(&sequence, (aside, keep))| Step {
-                    sequence,
-                    chain: &aside.tokens[..keep.len()],
-                    tree: &[],
-                    keep,
-                })
-                .collect();
-            if !steps.is_empty() {
-                outcome = session.forward(&steps);
-            }
-        }
-        forks.into_iter().for_each(|fork| session.release(fork));
-        self.aside_rows = outcome?;
-        Ok(())
-    }
-
-    /// Each token of the asides with the row that predicts it.
-    fn aside_questions(&self) -> Vec<(RowId, Vec<u32>)> {
-        let mut rows = self.aside_rows.iter();
-        let mut questions = Vec::new();
-        for aside in &self.asides {
-            let of = std::iter::once(&self.rows[aside.at]).chain(rows.by_ref().take(aside.tokens.len() - 1));
-            questions.extend(of.zip(&aside.tokens).map(|(&row, &token)| (row, vec![token])));
-        }
-        questions
+    /// Tokens to be scored: those of the answer, then those of each aside.
+    fn scored_tokens(&self) -> impl Iterator<Item = (RowId, u32)> {
+        let answer = self.rows.iter().copied().zip(self.generated.tokens.iter().copied());
+        answer.chain(self.asides.iter().flatten().copied())
     }
 
     fn finish(&mut self, answers: &Answers) -> Generated {
         let mut generated = std::mem::take(&mut self.generated);
-        let mut after = answers.logits.iter().zip(&answers.normalisers).skip(self.rows.len());
-        for aside in &self.asides {
-            let of = after.by_ref().take(aside.tokens.len());
-            generated.asides.push(of.map(|(logits, &normaliser)| log_prob(logits[0], normaliser)).sum());
-        }
-        for ((logits, &normaliser), allowed) in answers.logits.iter().zip(&answers.normalisers).zip(&self.allowed) {
-            let logprob = log_prob(logits[0], normaliser);
-            generated.logprobs.push(logprob);
-            if self.options.scores == Scores::LogProbAndMass {
-                generated.mass.push(allowed.map_or(logprob, |allowed| (allowed - normaliser).min(0.0)).exp());
-            }
+        let rows = self.rows.iter().chain(&self.beside);
+        let normalisers: HashMap<&RowId, f64> = rows.zip(answers.normalisers.iter().copied()).collect();
+        let tokens = self.rows.iter().chain(self.asides.iter().flatten().map(|(row, _)| row));
+        let mut logprobs = tokens.zip(&answers.logits).map(|(row, logits)| log_prob(logits[0], normalisers[row]));
+        generated.logprobs.extend(logprobs.by_ref().take(self.rows.len()));
+        generated.asides.extend(self.asides.iter().map(|aside| logprobs.by_ref().take(aside.len()).sum::<f64>()));
+        if self.options.scores == Scores::LogProbAndMass {
+            let steps = self.allowed.iter().zip(&self.rows).zip(&generated.logprobs);
+            let mass = steps.map(|((allowed, row), &logprob)| allowed.map_or(logprob, |sum| sum - normalisers[row]));
+            generated.mass.extend(mass.map(|log| log.min(0.0).exp()));
         }
         generated
     }
@@ -335,14 +302,15 @@ impl Job for GenerateJob<'_> {
         self.check_length()?;
         self.asks = self.pending.is_empty() && !self.ended;
         self.draft = Draft::default();
-        if self.asks && self.options.mode == Mode::Speculative {
+        if self.asks {
             let room = Room {
-                rows: drafts.min(64),
-                depth: self.options.max_positions - self.cached,
+                rows: if self.options.mode == Mode::Plain { 0 } else { drafts },
+                cached: self.cached,
+                positions: self.options.max_positions,
                 floor: self.options.draft_floor,
-                last_row: self.scored(),
+                scored: self.scored(),
             };
-            self.draft = draft(self.constraint, self.state, &self.memory, room);
+            self.draft = draft(self.constraint, self.state, &self.memory, room)?;
         }
         self.generated.passes += 1;
         self.generated.drafted += self.draft.tree.len();
@@ -369,11 +337,9 @@ impl Job for GenerateJob<'_> {
                     questions.logits.push((row, allowed.to_vec()));
                 }
             }
-        } else if self.aside {
-            let answer = self.rows.iter().zip(&self.generated.tokens);
-            questions.logits = answer.map(|(&row, &token)| (row, vec![token])).collect();
-            questions.logits.extend(self.aside_questions());
-            questions.normalisers = questions.logits.iter().map(|(row, _)| *row).collect();
+        } else if self.ended && self.pending.is_empty() && self.scored() {
+            questions.logits = self.scored_tokens().map(|(row, token)| (row, vec![token])).collect();
+            questions.normalisers = self.rows.iter().chain(&self.beside).copied().collect();
         }
         questions
     }
@@ -384,30 +350,29 @@ impl Job for GenerateJob<'_> {
         sequence: SequenceId,
         answers: Answers,
     ) -> Result<Next<Generated>> {
-        if self.aside {
-            return Ok(Next::Done(self.finish(&answers)));
-        }
         if std::mem::take(&mut self.asks) {
             let path = self.walk(&answers)?;
             self.settle_places(session, &path);
             self.generated.accepted += path.len();
-            if !path.is_empty() && (!self.ended || self.scored()) {
+            if !self.ended && !path.is_empty() {
                 session.commit(sequence, &path)?;
                 self.cached += path.len();
             }
             self.jump()?;
-        }
-        if self.ended && !self.scored() {
-            return Ok(Next::Done(std::mem::take(&mut self.generated)));
+            let settled = self.ended && self.pending.is_empty() && self.scored();
+            return Ok(match settled {
+                true => Next::Ask,
+                false if self.ended && !self.scored() => Next::Done(std::mem::take(&mut self.generated)),
+                false => Next::Pass,
+            });
         }
         if self.ended && self.pending.is_empty() {
-            self.turn_aside(session, sequence)?;
-            return Ok(Next::Ask);
+            return Ok(Next::Done(self.finish(&answers)));
         }
         Ok(Next::Pass)
     }
 
     fn take_rows(&mut self) -> Vec<RowId> {
-        self.rows.drain(..).chain(self.places.drain(..)).chain(self.aside_rows.drain(..)).collect()
+        self.rows.drain(..).chain(self.places.drain(..)).chain(self.beside.drain(..)).collect()
     }
 }

@@ -25,15 +25,6 @@ pub use top_spans::{Candidate, SpanQuery, TopSpans};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateId(pub u32);
 
-/// Tokens that might have followed the first `at` tokens of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aside {
-    /// Answer tokens before it.
-    pub at: usize,
-    /// The tokens, not empty.
-    pub tokens: Vec<u32>,
-}
-
 /// The set of token strings an answer may be, walked one token at a time.
 ///
 /// Every reachable state that is not final allows at least one token, and every allowed path reaches a final state.
@@ -44,8 +35,9 @@ pub trait Constraint: Send {
     fn allowed(&mut self, state: StateId) -> &[u32];
     /// The state after `token`, `None` where it is not allowed.
     fn advance(&mut self, state: StateId, token: u32) -> Option<StateId>;
-    /// Other ways to go on from places of a complete answer whose log-probability is wanted beside it.
-    fn asides(&mut self, _answer: &[u32]) -> crate::Result<Vec<Aside>> {
-        Ok(Vec::new())
+    /// Tokens whose probability is wanted at `state` whatever is chosen there, such as "no span" and the end of its line.
+    /// All but the last are allowed one after another.
+    fn aside(&mut self, _state: StateId) -> Option<Vec<u32>> {
+        None
     }
 }

@@ -34,16 +34,23 @@ fn choices() -> impl Strategy<Value = Vec<Vec<u32>>> {
     prop::collection::hash_set(choice, 1..30).prop_map(|set| set.into_iter().collect())
 }
 
-/// Forced runs, narrow and wide choices.
+/// Forced runs, narrow and wide choices, asides.
 fn automata() -> impl Strategy<Value = Automaton> {
     let degree = prop_oneof![4 => Just(1usize), 3 => 2usize..4, 1 => 10usize..14];
-    let state = (degree, prop::collection::vec((0..VOCAB, 1u32..5), 14));
+    let aside = prop::option::weighted(0.2, (0..4usize, any::<bool>(), 0..VOCAB));
+    let state = (degree, prop::collection::vec((0..VOCAB, 1u32..5), 14), aside);
     prop::collection::vec(state, 1..25).prop_map(|states| {
         let last = states.len() as u32;
-        let edges = states.into_iter().enumerate().map(|(from, (degree, edges))| {
-            edges.into_iter().take(degree).map(|(token, jump)| (token, last.min(from as u32 + jump))).collect()
+        let edges = states.iter().enumerate().map(|(from, (degree, edges, _))| {
+            edges.iter().take(*degree).map(|(token, jump)| (*token, last.min(from as u32 + jump))).collect()
         });
-        Automaton::new(edges.chain([Vec::new()]).collect())
+        let mut automaton = Automaton::new(edges.chain([Vec::new()]).collect());
+        for (state, (_, _, aside)) in states.into_iter().enumerate() {
+            if let Some((steps, last, end)) = aside {
+                automaton.put_aside(state as u32, steps, last, end);
+            }
+        }
+        automaton
     })
 }
 
@@ -55,6 +62,10 @@ fn greedy(toy: &Toy, adapter: Option<AdapterId>, prompt: &[u32], automaton: &Aut
         let allowed = automaton.allowed(state).to_vec();
         if allowed.is_empty() {
             return out;
+        }
+        if let Some(aside) = automaton.aside(state) {
+            let score = |i: usize| toy.log_probs(adapter, &[&history[..], &aside[..i]].concat())[aside[i] as usize];
+            out.asides.push((0..aside.len()).map(score).sum());
         }
         let scores = toy.log_probs(adapter, &history);
         let logits = toy.logits(adapter, &history);
@@ -87,61 +98,8 @@ fn choose_one(decoder: &mut Decoder, prompt: &[u32], choices: &[Vec<u32>]) -> cr
     decoder.choose(&[ChoiceRequest { prompt, shared: 0, adapter: None, choices }]).pop().unwrap()
 }
 
-/// An automaton with continuations to score aside: each goes on from a share of the answer.
-struct WithAsides(Automaton, Vec<(f64, Vec<u32>)>);
-
-impl Constraint for WithAsides {
-    fn start(&self) -> StateId {
-        self.0.start()
-    }
-
-    fn allowed(&mut self, state: StateId) -> &[u32] {
-        self.0.allowed(state)
-    }
-
-    fn advance(&mut self, state: StateId, token: u32) -> Option<StateId> {
-        self.0.advance(state, token)
-    }
-
-    fn asides(&mut self, answer: &[u32]) -> crate::Result<Vec<Aside>> {
-        let aside = |(share, tokens): &(f64, Vec<u32>)| {
-            let at = (share * answer.len() as f64) as usize;
-            Aside { at, tokens: tokens.clone() }
-        };
-        Ok(self.1.iter().map(aside).collect())
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn asides_are_scored_from_their_places_and_leave_the_answer_as_it_is(
-        seed: u64, prompt in prompts(), automaton in automata(), plain: bool, pass in 1usize..9,
-        asides in prop::collection::vec((0f64..1.0, prop::collection::vec(0..VOCAB, 1..4)), 0..4),
-    ) {
-        let mode = if plain { Mode::Plain } else { Mode::Speculative };
-        let (mut decoder, counts) = decoder(toy(seed), |o| { o.pass_rows = pass; o.mode = mode });
-        let without = generate_one(&mut decoder, &prompt, 0, &automaton).unwrap();
-        let mut constraint = WithAsides(automaton, asides);
-        let mut request = [Generation { prompt: &prompt, shared: 0, adapter: None, constraint: &mut constraint }];
-        let mut found = decoder.generate(&mut request).pop().unwrap().unwrap();
-        let scores = std::mem::take(&mut found.asides);
-        prop_assert_eq!(&found, &without);
-        prop_assert_eq!(scores.len(), constraint.1.len());
-        for (score, aside) in scores.iter().zip(constraint.asides(&found.tokens).unwrap()) {
-            let mut history = [&prompt[..], &found.tokens[..aside.at]].concat();
-            let mut expected = 0.0;
-            for &token in &aside.tokens {
-                expected += toy(seed).log_probs(None, &history)[token as usize];
-                history.push(token);
-            }
-            // The order of summing at most 3 log-probabilities of magnitude below 10.
-            prop_assert!((score - expected).abs() < 1e-12, "{} {}", score, expected);
-        }
-        let counts = counts.lock().unwrap();
-        prop_assert_eq!((counts.sequences, counts.rows), (0, 0));
-    }
 
     #[test]
     fn posterior_is_that_of_separate_full_passes(seed: u64, prompt in prompts(), choices in choices()) {
@@ -200,10 +158,13 @@ proptest! {
             prop_assert_eq!(found.mass.len(), mass.len());
             prop_assert!(found.logprobs.iter().zip(logprobs).all(|(a, b)| (a - b).abs() < 1e-12));
             prop_assert!(found.mass.iter().zip(mass).all(|(a, b)| (a - b).abs() < 1e-12));
+            let asides = if scores == Scores::None { &[][..] } else { &reference.asides };
+            prop_assert_eq!(found.asides.len(), asides.len());
+            prop_assert!(found.asides.iter().zip(asides).all(|(a, b)| (a - b).abs() < 1e-12));
             let counts = counts.lock().unwrap();
             prop_assert_eq!((counts.sequences, counts.rows), (0, 0));
             if mode == Mode::Plain {
-                prop_assert_eq!((found.passes, found.drafted), (found.tokens.len(), 0));
+                prop_assert_eq!((found.passes, found.accepted), (found.tokens.len(), 0));
             } else {
                 prop_assert!(found.accepted <= found.drafted);
                 // A pass says at least one token; only the tail of an answer and forced runs longer than a pass add passes.
@@ -224,6 +185,7 @@ proptest! {
         prop_assert_eq!(plain.tokens, drafted.tokens);
         prop_assert_eq!(bits(&plain.logprobs), bits(&drafted.logprobs));
         prop_assert_eq!(bits(&plain.mass), bits(&drafted.mass));
+        prop_assert_eq!(bits(&plain.asides), bits(&drafted.asides));
     }
 
     #[test]
@@ -250,6 +212,7 @@ proptest! {
                 prop_assert_eq!(&found.tokens, &alone.tokens);
                 prop_assert_eq!(bits(&found.logprobs), bits(&alone.logprobs));
                 prop_assert_eq!(bits(&found.mass), bits(&alone.mass));
+                prop_assert_eq!(bits(&found.asides), bits(&alone.asides));
             }
         }
         for a in 0..3 {

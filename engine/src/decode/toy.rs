@@ -264,16 +264,33 @@ impl ModelSession for ToySession {
 pub struct Automaton {
     pub edges: Vec<Vec<(u32, u32)>>,
     allowed: Vec<Vec<u32>>,
+    pub asides: HashMap<u32, Vec<u32>>,
 }
 
 impl Automaton {
+    /// Names an aside at `state`: its path by first or last edges, at most `steps` of them, then `end`.
+    pub fn put_aside(&mut self, state: u32, steps: usize, last: bool, end: u32) {
+        let (mut at, mut tokens) = (state as usize, Vec::new());
+        for _ in 0..steps {
+            let edge = if last { self.edges[at].last() } else { self.edges[at].first() };
+            let Some(&(token, to)) = edge else { break };
+            if self.edges[to as usize].is_empty() {
+                break;
+            }
+            tokens.push(token);
+            at = to as usize;
+        }
+        tokens.push(end);
+        self.asides.insert(state, tokens);
+    }
+
     pub fn new(mut edges: Vec<Vec<(u32, u32)>>) -> Self {
         for of in &mut edges {
             of.sort();
             of.dedup_by_key(|(token, _)| *token);
         }
         let allowed = edges.iter().map(|of| of.iter().map(|(token, _)| *token).collect()).collect();
-        Automaton { edges, allowed }
+        Automaton { edges, allowed, asides: HashMap::new() }
     }
 }
 
@@ -289,5 +306,9 @@ impl Constraint for Automaton {
     fn advance(&mut self, state: StateId, token: u32) -> Option<StateId> {
         let of = &self.edges[state.0 as usize];
         of.iter().find(|(t, _)| *t == token).map(|(_, to)| StateId(*to))
+    }
+
+    fn aside(&mut self, state: StateId) -> Option<Vec<u32>> {
+        self.asides.get(&state.0).cloned()
     }
 }

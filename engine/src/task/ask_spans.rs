@@ -223,11 +223,7 @@ fn read(
     let mass = |tokens: &Range<usize>| generated.mass.get(with_end(tokens)).map(|each| each.iter().product::<f64>());
     let labels = ask.labels.iter().zip(lines).map(|(label, line)| FoundLabel {
         label: label.name.clone(),
-        none_probability: match &line.none {
-            Some(none) => logprob(none),
-            None => asides.next().copied(),
-        }
-        .map(f64::exp),
+        none_probability: asides.next().map(|logprob| logprob.exp()),
         limit_reached: policy.max_spans == Some(line.spans.len()),
         spans: line
             .spans

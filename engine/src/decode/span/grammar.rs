@@ -6,7 +6,7 @@ use super::history::{Histories, START};
 use super::intern::{Interner, Mix, mix};
 use super::sets::{EMPTY, Sets};
 use super::words::Places;
-use crate::decode::{Aside, Constraint, StateId};
+use crate::decode::{Constraint, StateId};
 use crate::text::Tokenizer;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -516,17 +516,6 @@ fn check_labels(labels: &[String]) -> Result<()> {
 }
 
 impl Constraint for SpanGrammar {
-    /// ` None` with the end of its line, for each line that has spans.
-    fn asides(&mut self, answer: &[u32]) -> Result<Vec<Aside>> {
-        let lines = self.read(answer)?;
-        let asides = lines.iter().filter_map(|line| {
-            let at = line.spans.first()?.tokens.start;
-            let end = self.heads.get(line.label + 1).map_or(self.terminator, |head| head[0]);
-            Some(Aside { at, tokens: self.none.iter().copied().chain([end]).collect() })
-        });
-        Ok(asides.collect())
-    }
-
     fn start(&self) -> StateId {
         self.start
     }
@@ -567,5 +556,12 @@ impl Constraint for SpanGrammar {
         let state = (!next.is_empty()).then(|| self.intern(&mut next));
         self.followed = next;
         state
+    }
+
+    /// ` None` with the end of its line, where a line begins.
+    fn aside(&mut self, state: StateId) -> Option<Vec<u32>> {
+        let none = self.threads(state).iter().copied().find(|thread| thread.kind == Kind::None && thread.at == 0)?;
+        let end = self.literal(self.line_end(none.label))[0];
+        Some(self.none.iter().copied().chain([end]).collect())
     }
 }
