@@ -105,6 +105,7 @@ impl Checkpoint {
         let permuted = self.interleaved && [".q_proj.weight", ".k_proj.weight"].iter().any(|end| name.ends_with(end));
         let address = map.as_ptr() as usize + tensor.offset;
         if dtype == DType::Bf16 && address.is_multiple_of(2) && !permuted {
+            pages::expect_streaming(map);
             let data = MatrixData::Mapped { map: map.clone(), offset: tensor.offset, len: rows * cols };
             return Ok(HostMatrix { data, rows, cols });
         }

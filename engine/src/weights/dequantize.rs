@@ -29,7 +29,7 @@ pub(super) fn to_bf16(dtype: DType, src: &[u8], out: &mut [bf16]) {
 }
 
 /// Nearest bf16, ties to even, NaN kept: `bf16::from_f32` without branches, four times as fast over a slice.
-fn round(x: f32) -> bf16 {
+pub(super) fn round(x: f32) -> bf16 {
     let bits = x.to_bits();
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     bf16::from_bits(if x.is_nan() { bits >> 16 | 0x40 } else { nearest } as u16)

@@ -90,6 +90,7 @@ fn lying_gguf_headers_are_refused_with_the_reason() {
         ("overlap", Bytes::new(2, 0).tensor("t", &[16], 0, 0).tensor("u", &[8], 0, 32).zeros(200)),
         ("accepted", Bytes::new(2, 0).tensor("t", &[8], 0, 0).tensor("u", &[8], 0, 32).zeros(200)),
         ("at most 1024", Bytes::new(0, 1).text(&"a".repeat(1025)).zeros(40)),
+        ("accepted", Bytes(b"GGUF".to_vec()).u32(2).u64(0).u64(0)),
         ("UTF-8", Bytes::new(0, 1).u64(2).u32(0x0000_ffff).zeros(40)),
     ];
     for (i, (word, bytes)) in cases.into_iter().enumerate() {

@@ -29,9 +29,13 @@ pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
     // SAFETY: the map is read-only and lives as long as its views. As with every mapped model file, whoever shortens or
     // rewrites the file while it is loaded breaks the process; bytes are plain numbers, so no content is invalid.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    // Only a hint: file systems with large folios then read into huge pages.
-    let _ = map.advise(Advice::HugePage);
     Ok(Arc::new(map))
+}
+
+/// Tells the system that the file will be read often and in long runs. File systems with large folios (ext4, xfs) then read it
+/// into huge pages, 2 MiB at a time, so this is not for those who look at a few bytes only. A hint: it may fail.
+pub(super) fn expect_streaming(map: &Mmap) {
+    let _ = map.advise(Advice::HugePage);
 }
 
 /// Lets the system take back the pages of a part of a mapped file that has been converted and is not read again soon.

@@ -85,6 +85,46 @@ fn metadata_of_a_gguf_is_typed() {
     assert_eq!(gguf.uint("tokenizer.ggml.model").unwrap_err().code(), 5);
 }
 
+/// Folders written by transformers: window and no window, tied and untied, a head width that is not C/H.
+#[test]
+fn folders_written_by_transformers_are_complete() {
+    for (name, window, tied, head_dim, theta) in [
+        ("mistral_window", Some(8), false, 8, 1e4),
+        ("mistral_mqa", None, false, 16, 1e4),
+        ("llama_tied_odd", None, true, 14, 5e5),
+        ("mistral_d32", Some(16), false, 32, 1e4),
+        ("llama_d64", None, true, 64, 1e5),
+        ("mistral_d128", Some(33), false, 128, 1e6),
+    ] {
+        let checkpoint = Checkpoint::open(&golden(name).join("model")).unwrap();
+        let config = checkpoint.config();
+        assert_eq!((config.sliding_window, config.tied_head), (window, tied), "{name}");
+        assert_eq!((config.head_dim, config.rope_theta, config.rms_norm_eps), (head_dim, theta, 1e-5), "{name}");
+        assert_eq!(config.architecture == Architecture::Llama, name.starts_with("llama"));
+        load(&checkpoint).unwrap();
+    }
+}
+
+#[test]
+fn a_stored_head_beside_a_tied_one_is_refused() {
+    let folder = folder_with("none", None);
+    let config = ModelConfig { tied_head: true, ..tiny() };
+    std::fs::write(folder.path().join("config.json"), config.to_json().to_string()).unwrap();
+    let error = open_and_load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(HEAD) && error.contains("ties"), "{error}");
+}
+
+#[test]
+fn a_file_that_changes_under_us_is_reported() {
+    let folder = folder_with("none", None);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    checkpoint.id().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("model.safetensors")).unwrap();
+    file.set_len(100).unwrap();
+    assert_eq!(checkpoint.id().unwrap_err().code(), 5);
+    assert_eq!(checkpoint.file_hashes(&UNTOLD).unwrap_err().code(), 5);
+}
+
 /// The whole demo model, when it is there.
 #[test]
 fn the_demo_model_is_complete() {

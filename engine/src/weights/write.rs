@@ -3,6 +3,7 @@
 //! A folder appears whole or not at all: files are written under a temporary name beside it, which is renamed at the end and
 //! removed on every failure. Tensors stream; the largest single one is what memory is needed for.
 
+use super::dequantize::round;
 use super::safetensors::{INDEX, SINGLE};
 use super::{Checkpoint, ModelConfig};
 use crate::{Error, Result};
@@ -110,7 +111,7 @@ pub(super) fn random_sharded(
             piece[..now].par_chunks_mut(1 << 14).enumerate().for_each(|(i, values)| {
                 let first = (at + (i << 14)) as u64;
                 for (j, value) in values.iter_mut().enumerate() {
-                    *value = bf16::from_f32(0.02 * near_normal(mix(key.wrapping_add(first + j as u64))));
+                    *value = round(0.02 * near_normal(mix(key.wrapping_add(first + j as u64))));
                 }
             });
             sink(bytemuck::cast_slice(&piece[..now]))?;
@@ -130,8 +131,8 @@ fn mix(counter: u64) -> u64 {
 
 /// Mean 0, standard deviation 1, near enough to normal: the sum of four uniform 16-bit numbers, centred and scaled.
 fn near_normal(bits: u64) -> f32 {
-    let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xffff).sum();
-    (sum as f32 - 131_070.0) * (3f32.sqrt() / 65_536.0)
+    let sum: u32 = (0..4).map(|i| (bits >> (16 * i)) as u32 & 0xffff).sum();
+    (sum as i32 - 131_070) as f32 * (3f32.sqrt() / 65_536.0)
 }
 
 fn write_folder(
