@@ -57,11 +57,17 @@ impl ByteLevel {
             Words::Other(rule) => {
                 let mut split = PreTokenizedString::from(text);
                 rule.pre_tokenize(&mut split).map_err(|e| Error::invalid(format!("the pre-tokenizer failed: {e}")))?;
-                split
-                    .get_splits(OffsetReferential::Original, OffsetType::Byte)
-                    .iter()
-                    .filter_map(|(_, range, _)| text.get(range.0..range.1))
-                    .try_for_each(|word| each(word))
+                let mut end = 0;
+                for (_, range, _) in split.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+                    // A rule may drop what it splits at; then the tokens would no longer be those of the text.
+                    let word = text.get(end..range.1).filter(|_| range.0 == end);
+                    each(word.ok_or_else(|| Error::unsupported("a pre-tokenizer that leaves out parts of the text"))?)?;
+                    end = range.1;
+                }
+                if end != text.len() {
+                    return Err(Error::unsupported("a pre-tokenizer that leaves out parts of the text"));
+                }
+                Ok(())
             }
         }
     }

@@ -13,7 +13,7 @@ use tokenizers::PreTokenizerWrapper;
 use super::bpe::{Bpe, Merge};
 use super::byte_level::{Alphabet, ByteLevel, Words};
 use super::pretoken::Gpt2;
-use super::sentencepiece::{DummyPrefix, SPACE, SentencePiece, byte_piece};
+use super::sentencepiece::{DummyPrefix, SPACE, SentencePiece, byte_piece, check_space};
 use super::tokenizer::{Kind, Tokenizer};
 use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
@@ -236,6 +236,7 @@ fn sentence_piece(
             Error::unsupported(format!("{file}: SentencePiece without byte fallback (no token <0x{byte:02X}>)"))
         })?;
     }
+    check_space(file, &index)?;
     let merges = merges(file, model, |text| index.get(text).copied())?;
     let bpe = Bpe::new(vocabulary.len(), merges)?;
     let rules = SentencePiece::new(&index, ids, prefix, unless_space);

@@ -6,6 +6,8 @@ mod gguf_vocabulary;
 mod hf_json;
 mod offset;
 mod open;
+#[cfg(test)]
+mod oracle_tests;
 mod pretoken;
 mod segment;
 mod sentencepiece;

@@ -26,11 +26,16 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer> {
     if Gguf::is_gguf(path) {
         return open_gguf(&name, &Gguf::open(path)?);
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    from_bytes(&name, &std::fs::read(path).map_err(|e| Error::io(path, e))?, path.parent())
+}
+
+/// A `tokenizer.json` or `tokenizer.model`, told apart by the first character; `folder` is where to look for its
+/// `tokenizer_config.json`.
+pub(super) fn from_bytes(name: &str, bytes: &[u8], folder: Option<&Path>) -> Result<Tokenizer> {
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
-        super::hf_json::open(&name, &bytes, path.parent())
+        super::hf_json::open(name, bytes, folder)
     } else {
-        open_sentencepiece(&name, &bytes)
+        open_sentencepiece(name, bytes)
     }
 }
 

@@ -5,34 +5,38 @@
 //! scanner of the same language: the regex engine takes several hundred times as long per byte.
 //!
 //! **Cuts.** Some boundaries depend on where scanning began (`'s` is a contraction unless more punctuation stands before
-//! it). [`Gpt2::cuts`] keeps those that do not: between characters `c` and `d` followed by `e`
+//! it), and white space at an end is matched whole where a word behind it would take the last character. [`Gpt2::cuts`]
+//! keeps the boundaries that hold on both sides: between `b c` and `d e`
 //!
-//! | c | d | boundary for every left context |
+//! | c | d | a cut |
 //! |---|---|---|
 //! | not space | white space | yes |
 //! | white space | white space | iff `e` is there and not white space (nor a digit standing alone) |
-//! | white space | not space | iff `c` is not U+0020, or `d` is a digit standing alone |
+//! | white space | digit standing alone | yes |
+//! | white space | not space | iff `c` is not U+0020 and `b` is not white space (`\r\n` alone is one word, before `x` two) |
 //! | letter, number, other | of another class | yes, unless `c` is `'` and a contraction's letters follow |
 //! | digit standing alone | digit standing alone | yes |
 //!
-//! So a cut at `p` holds for every string that ends in `c` before `p` and continues with `d` and `e` after it, or ends
-//! at `p`: the tokens of the whole are the tokens of the two sides.
+//! So a cut holds for every string that ends in `b c` (or is `c`) before it and begins with `d e` behind it: the tokens of
+//! the whole are the tokens of the two sides.
 
 use std::ops::Range;
 
 use crate::{Error, Result};
 
-/// `\p{L}` as sorted ranges, from the tables that `tokenizers`' own regex engine uses.
+/// A Unicode class as sorted ranges, from the tables that `tokenizers`' own regex engine uses.
 #[derive(Debug)]
-struct Letters(Vec<(u32, u32)>);
+struct Ranges(Vec<(u32, u32)>);
 
-impl Letters {
-    fn new() -> Result<Self> {
-        let hir = regex_syntax::parse(r"\p{L}").map_err(|_| Error::internal(r"\p{L} is not a class"))?;
-        let regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) = hir.kind() else {
-            return Err(Error::internal(r"\p{L} is not a class"));
-        };
-        Ok(Self(class.ranges().iter().map(|r| (r.start() as u32, r.end() as u32)).collect()))
+impl Ranges {
+    fn new(pattern: &str) -> Result<Self> {
+        let hir = regex_syntax::parse(pattern).ok();
+        match hir.as_ref().map(regex_syntax::hir::Hir::kind) {
+            Some(regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class))) => {
+                Ok(Self(class.ranges().iter().map(|r| (r.start() as u32, r.end() as u32)).collect()))
+            }
+            _ => Err(Error::internal(format!("{pattern} is not a class"))),
+        }
     }
 
     fn contains(&self, c: char) -> bool {
@@ -52,7 +56,8 @@ enum Class {
 /// The scanner.
 #[derive(Debug)]
 pub(super) struct Gpt2 {
-    letters: Letters,
+    letters: Ranges,
+    numbers: Ranges,
     ascii: [Class; 128],
     /// Digits stand alone.
     digits: bool,
@@ -61,7 +66,8 @@ pub(super) struct Gpt2 {
 impl Gpt2 {
     /// A scanner; with `digits`, every digit is a pre-token of its own.
     pub fn new(digits: bool) -> Result<Self> {
-        let mut gpt2 = Self { letters: Letters::new()?, ascii: [Class::Other; 128], digits };
+        let (letters, numbers) = (Ranges::new(r"\p{L}")?, Ranges::new(r"\p{N}")?);
+        let mut gpt2 = Self { letters, numbers, ascii: [Class::Other; 128], digits };
         for c in 0..128u8 {
             gpt2.ascii[c as usize] = gpt2.class_of_any(c as char);
         }
@@ -76,7 +82,8 @@ impl Gpt2 {
     fn class_of_any(&self, c: char) -> Class {
         if c.is_whitespace() {
             Class::Space
-        } else if c.is_numeric() {
+        } else if if self.digits { c.is_numeric() } else { self.numbers.contains(c) } {
+            // `tokenizers` finds digits by Rust's table, which may be of a later Unicode version than the regex's.
             Class::Number
         } else if self.letters.contains(c) {
             Class::Letter
@@ -138,17 +145,19 @@ impl Gpt2 {
         })
     }
 
-    /// Whether the boundary between `before` and `after` holds whatever stands further left (see the table above). At the
-    /// beginning or the end of a text it does.
+    /// Whether the boundary between `before` and `after` is a cut (see the table above); at the beginning or the end of a
+    /// text it is.
     pub fn cuts(&self, before: &str, after: &str) -> bool {
-        let (Some(c), Some(d)) = (before.chars().next_back(), after.chars().next()) else { return true };
+        let mut back = before.chars().rev();
+        let (Some(c), Some(d)) = (back.next(), after.chars().next()) else { return true };
+        let mut space_before = || back.next().is_some_and(|b| self.class(b) == Class::Space);
         let (left, right) = (self.class(c), self.class(d));
         match (left == Class::Space, right == Class::Space) {
             (false, true) => true,
             (true, true) => {
                 after.chars().nth(1).map(|e| self.class(e)).is_some_and(|e| e != Class::Space && !self.alone(e))
             }
-            (true, false) => c != ' ' || self.alone(right),
+            (true, false) => self.alone(right) || (c != ' ' && !space_before()),
             (false, false) if left == right => self.alone(left),
             (false, false) => c != '\'' || contraction_letters(after).is_none(),
         }
@@ -179,4 +188,48 @@ fn contraction(text: &str) -> Option<usize> {
 /// Bytes of `s`, `t`, `re`, `ve`, `m`, `ll` or `d` at the beginning of `text`.
 fn contraction_letters(text: &str) -> Option<usize> {
     ["s", "t", "re", "ve", "m", "ll", "d"].iter().find(|letters| text.starts_with(**letters)).map(|l| l.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::nasty_text;
+    use super::*;
+    use proptest::prelude::*;
+    use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+    use tokenizers::pre_tokenizers::digits::Digits;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    /// The pre-tokens of `tokenizers`: `Digits(individual_digits)` where asked for, then `ByteLevel(use_regex)`.
+    fn theirs(text: &str, digits: bool) -> Vec<&str> {
+        let mut split = PreTokenizedString::from(text);
+        if digits {
+            Digits::new(true).pre_tokenize(&mut split).unwrap();
+        }
+        ByteLevel::new(false, true, true).pre_tokenize(&mut split).unwrap();
+        let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        splits.into_iter().map(|(_, range, _)| &text[range.0..range.1]).collect()
+    }
+
+    fn check(text: &str) {
+        for digits in [false, true] {
+            let gpt2 = Gpt2::new(digits).unwrap();
+            assert_eq!(gpt2.split(text).collect::<Vec<_>>(), theirs(text, digits), "{digits} {text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn the_scanner_splits_as_the_regex(text in nasty_text()) {
+            check(&text);
+        }
+    }
+
+    #[test]
+    fn every_character_is_of_the_class_that_the_regex_gives_it() {
+        let planes = ('\0'..='\u{323af}').chain('\u{e0000}'..='\u{e01ff}').collect::<Vec<char>>();
+        for some in planes.chunks(64) {
+            check(&some.iter().flat_map(|&c| ['a', c, '1', c, '.', c, ' ', c]).collect::<String>());
+        }
+    }
 }

@@ -186,10 +186,11 @@ pub(super) fn build(file: &str, pieces: &[Piece], prefix: DummyPrefix) -> Result
                 bytes[byte as usize] = id as u32;
                 vocabulary.push(&[byte])?;
             }
-            PieceKind::UserDefined => {
-                return Err(Error::unsupported(format!("{file}: piece {id} is user-defined, to be found in any text")));
+            PieceKind::UserDefined if piece.text.trim_matches([SPACE, ' ', '\t', '\n']).is_empty() => {
+                return Err(Error::unsupported(format!("{file}: piece {id} is user-defined white space")));
             }
-            PieceKind::Control | PieceKind::Unknown => vocabulary.push_control(piece.text)?,
+            // SentencePiece would find user-defined pieces in any text; chat markers among them are control tokens.
+            PieceKind::UserDefined | PieceKind::Control | PieceKind::Unknown => vocabulary.push_control(piece.text)?,
         }
     }
     vocabulary.finish();
@@ -198,10 +199,19 @@ pub(super) fn build(file: &str, pieces: &[Piece], prefix: DummyPrefix) -> Result
             "{file}: SentencePiece without byte fallback (no piece <0x{byte:02X}>)"
         )));
     }
+    check_space(file, &index)?;
     let merges = merges(file, pieces, &index)?;
     let bpe = Bpe::new(pieces.len(), merges)?;
     let rules = SentencePiece::new(&index, bytes, prefix, false);
     Ok((vocabulary, bpe, rules))
+}
+
+/// Spaces need a piece: without one, SentencePiece would write them as the bytes of U+2581.
+pub(super) fn check_space(file: &str, index: &HashMap<&str, u32>) -> Result<()> {
+    if index.contains_key(SPACE.encode_utf8(&mut [0; 4]) as &str) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("{file}: SentencePiece without a piece for the space")))
 }
 
 /// Every split of a piece into two pieces, ranked by the piece's score.

@@ -29,9 +29,10 @@ use crate::{Error, Result};
 /// **Barriers.** A barrier is a boundary that no merge crosses, whatever stands further left and right: tokens(x + y) =
 /// tokens(x) + tokens(y). For SentencePiece these are the beginnings of runs of spaces and both sides of a line feed,
 /// provided that no piece of the vocabulary reaches across (checked when opening). For byte-level BPE they are the
-/// boundaries of GPT-2's pre-tokens that do not depend on where scanning began; the table stands in `pretoken.rs`. There a
-/// barrier looks at up to two characters to its right: it holds for every continuation by these two, and for the text that
-/// ends at the barrier.
+/// boundaries of GPT-2's pre-tokens at which both sides can be scanned alone; the table stands in `pretoken.rs`. There a
+/// barrier looks at two characters on each side. It holds for every string that keeps these four, and also for one that
+/// begins inside the left two; so a span may begin anywhere before a barrier, and may end at it or two characters behind it
+/// (one, where that one is not white space).
 #[derive(Debug)]
 pub struct Tokenizer {
     pub(super) vocabulary: Vocabulary,
@@ -56,6 +57,14 @@ impl Tokenizer {
     /// follow exactly, by name.
     pub fn open(path: &Path) -> Result<Self> {
         super::open::open(path)
+    }
+
+    /// A `tokenizer.json` or `tokenizer.model` in memory; `file` names it in errors.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Self> {
+        super::open::from_bytes(file, bytes, None)
     }
 
     pub(super) fn new(vocabulary: Vocabulary, bpe: Bpe, kind: Kind, bos: Option<u32>, eos: Option<u32>) -> Self {
@@ -221,12 +230,12 @@ impl Tokenizer {
     pub fn offsets(&self, text: &str, ids: &[u32]) -> Result<Vec<Range<usize>>> {
         let stray = || Error::invalid("offsets: the tokens are not those of the text");
         let mut ranges = Vec::with_capacity(ids.len());
+        let length: usize = ids.iter().filter_map(|&id| self.token_bytes(id)).map(<[u8]>::len).sum();
+        let mut prefix = usize::from(self.prefixes(true) && length == text.len() + 1);
         let mut at = 0;
-        for (i, &id) in ids.iter().enumerate() {
-            let mut bytes = self.token_bytes(id).ok_or_else(stray)?;
-            if i == 0 && self.prefixes(true) && !text.as_bytes().starts_with(bytes) {
-                bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
-            }
+        for &id in ids {
+            let bytes = self.token_bytes(id).ok_or_else(stray)?;
+            let bytes = bytes.get(std::mem::take(&mut prefix)..).ok_or_else(stray)?;
             if !text.as_bytes()[at..].starts_with(bytes) {
                 return Err(stray());
             }
