@@ -84,16 +84,20 @@ pub(super) fn byte_char(byte: u8) -> char {
     char::from_u32(0x100 + before).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Byte-level token strings back to bytes.
-pub(super) struct Alphabet(HashMap<char, u8>);
+/// Byte-level token strings back to bytes: the byte of each character below U+0200, where it stands for one.
+pub(super) struct Alphabet([Option<u8>; 0x200]);
 
 impl Alphabet {
     pub fn new() -> Self {
-        Self((0..=255).map(|byte| (byte_char(byte), byte)).collect())
+        let mut bytes = [None; 0x200];
+        for byte in 0..=255 {
+            bytes[byte_char(byte) as usize] = Some(byte);
+        }
+        Self(bytes)
     }
 
     /// The bytes of a token string, `None` where it holds a character outside the alphabet.
     pub fn bytes(&self, token: &str) -> Option<Vec<u8>> {
-        token.chars().map(|c| self.0.get(&c).copied()).collect()
+        token.chars().map(|c| *self.0.get(c as usize)?).collect()
     }
 }

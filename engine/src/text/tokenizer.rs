@@ -317,9 +317,8 @@ impl Tokenizer {
             sha.update(name);
         }
         for rule in self.bpe.rules() {
-            for number in [rule.left, rule.right, rule.rank, rule.merged] {
-                sha.update(number.to_le_bytes());
-            }
+            let numbers = [rule.left, rule.right, rule.rank, rule.merged].map(u32::to_le_bytes);
+            sha.update(numbers.as_flattened());
         }
         sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
