@@ -27,7 +27,12 @@ fn path(test: &str, variable: &str) -> Option<PathBuf> {
 
 fn each_text(cases: u32, check: impl Fn(&str)) {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(cases) });
-    runner.run(&nasty_text(), |text| Ok(check(&text))).unwrap();
+    runner
+        .run(&nasty_text(), |text| {
+            check(&text);
+            Ok(())
+        })
+        .unwrap();
 }
 
 /// The committed texts, and abstracts of the corpora where they are at hand.

@@ -100,10 +100,10 @@ fn tiny_sentencepiece() -> Tokenizer {
 }
 
 /// What SentencePiece does, told without a merge table: best-scored concatenation first, leftmost among equals.
-pub(super) fn sentencepiece_plainly<'a>(
+pub(super) fn sentencepiece_plainly(
     score: impl Fn(&str) -> Option<(f32, u32)>,
     byte: impl Fn(u8) -> u32,
-    text: &'a str,
+    text: &str,
 ) -> Vec<u32> {
     if text.is_empty() {
         return Vec::new();

@@ -44,6 +44,7 @@ pub struct Tokenizer {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per tokenizer")]
 pub(super) enum Kind {
     SentencePiece(SentencePiece),
     ByteLevel(ByteLevel),
@@ -262,7 +263,7 @@ impl Tokenizer {
         match &self.kind {
             Kind::SentencePiece(rules) => {
                 rules.prefix_symbol(text, first, &mut symbols);
-                for chunk in rules.chunks(text).unwrap_or_else(|| vec![0..text.len()]) {
+                for chunk in rules.chunks(text).unwrap_or_else(|| std::iter::once(0..text.len()).collect()) {
                     rules.symbols(&text[chunk], &mut symbols);
                     self.bpe.merge(&symbols, out);
                     symbols.clear();
