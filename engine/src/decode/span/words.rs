@@ -4,7 +4,7 @@
 //! * inside a grapheme cluster (`e` + U+0301),
 //! * inside a run of letters, digits and marks (`SpO₂`, `5µg`), scripts written without spaces excepted,
 //! * beside the point or comma between two digits (`12.5`, so that no answer can say `5`),
-//! * beside the apostrophe between two letters (`don't`, `Parkinson's`).
+//! * beside the apostrophe between two letters (`don't`), save that a span may end before `'s` (`aspirin's`).
 //!
 //! A span starts at an open place before a character that is neither white space nor one that closes (`,;:!?)]}` and
 //! their like; a full stop only before a digit) and ends at one after a character that is neither white space nor one
@@ -69,7 +69,8 @@ impl Places {
             Boundary::Char => false,
             Boundary::Word => (b.word && c.word && !(b.unspaced || c.unspaced)) || joined(a, b, c) || joined(b, c, d),
         };
-        if closed || b.space && c.space {
+        let possessed = closed && is_possessive(&text[at..]);
+        if closed && !possessed || b.space && c.space {
             return;
         }
         let beyond_ascii = !b.c.is_ascii() || !c.c.is_ascii();
@@ -78,7 +79,7 @@ impl Places {
         }
         let free = boundary == Boundary::Char;
         let closes = !free && (c.closes || c.c == '.' && !d.digit);
-        if !c.space && !closes && !text[at..].starts_with("...") {
+        if !c.space && !closes && !possessed && !text[at..].starts_with("...") {
             self.starts.push(at as u32);
         }
         if !b.space && (free || !b.opens) && !text[..at].ends_with(" ...") {
@@ -94,6 +95,12 @@ fn joined(a: Kind, b: Kind, c: Kind) -> bool {
         '\'' | '’' => a.word && c.word && !a.digit && !c.digit,
         _ => false,
     }
+}
+
+/// Whether `text` begins with `'s` and the word ends there.
+fn is_possessive(text: &str) -> bool {
+    let after = text.strip_prefix("'s").or_else(|| text.strip_prefix("’s"));
+    after.is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric() || c == '\''))
 }
 
 /// What the rules ask of a character.
@@ -172,6 +179,8 @@ mod tests {
             ("b.i.d. dosing", "b.i.d."),
             ("胸痛と発熱", "発熱"),
             ("12.5 mg", "12.5 mg"),
+            ("aspirin's effect", "aspirin"),
+            ("aspirin's effect", "aspirin's effect"),
             ("cafe\u{301} au", "cafe\u{301}"),
         ] {
             assert!(spans(text, Boundary::Word).contains(&span), "{span} in {text}");
@@ -186,6 +195,9 @@ mod tests {
             ("1,000", "000"),
             ("don't", "don"),
             ("don't", "t"),
+            ("aspirin's", "s"),
+            ("aspirin's", "'s"),
+            ("o'shea", "o"),
             ("pains", "pain"),
             ("SpO₂", "SpO"),
             ("5µg", "µg"),

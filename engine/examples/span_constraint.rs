@@ -1,0 +1,173 @@
+//! Times the span constraint, one thread: `span_constraint TOKENIZER... [--texts FILE]` with tokenizers as
+//! `Tokenizer::open` takes them. Per text: set-up with an empty cache and with one that met the text's words before, then the
+//! time of `allowed` + `advance` per token over random answers. A table goes to stderr, JSON lines to stdout;
+//! `--texts` writes the texts as JSON for `bench/peers_constraint.py`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use biomistral_nlu::decode::{Boundary, Constraint, SpanCache, SpanGrammar, SpanPolicy};
+use biomistral_nlu::text::Tokenizer;
+use biomistral_nlu::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+const LENGTHS: [usize; 4] = [1000, 4000, 8000, 32000];
+const REPEATS: usize = 30;
+const ANSWERS: usize = 200;
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
+
+const FINDINGS: [&str; 20] = [
+    "chest pain",
+    "shortness of breath",
+    "nausea and vomiting",
+    "lower extremity edema",
+    "productive cough",
+    "dysuria",
+    "left flank pain",
+    "dizziness",
+    "syncope",
+    "type 2 diabetes mellitus",
+    "hypertension",
+    "chronic kidney disease stage 3b",
+    "atrial fibrillation",
+    "COPD exacerbation",
+    "community-acquired pneumonia",
+    "acute on chronic systolic heart failure",
+    "NSTEMI",
+    "cellulitis of the left leg",
+    "β-thalassemia trait",
+    "iron deficiency anemia",
+];
+const DRUGS: [&str; 14] = [
+    "metformin",
+    "lisinopril",
+    "atorvastatin",
+    "amlodipine",
+    "warfarin",
+    "furosemide",
+    "metoprolol",
+    "omeprazole",
+    "gabapentin",
+    "levothyroxine",
+    "insulin glargine",
+    "piperacillin-tazobactam",
+    "apixaban",
+    "(+)-catechin",
+];
+
+/// A synthetic note of `chars` characters.
+fn note(chars: usize, seed: u64) -> String {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut text = String::new();
+    while text.len() < chars * 2 {
+        let (a, b, c) = (random.pick(&FINDINGS), random.pick(&FINDINGS), random.pick(&DRUGS));
+        let (n, m) = (random.below(80) + 15, random.below(60) + 40);
+        text += &match random.below(6) {
+            0 => format!("Pt is a {n} y/o {} with a history of {a} and {b}. ", ["male", "female"][n % 2]),
+            1 => format!("Denies {a}, {b}, or {}. ", random.pick(&FINDINGS)),
+            2 => format!("Started on {c} {}.5 mg PO q6h prn on {}/{}/2023. ", n % 50, n % 12 + 1, m % 28 + 1),
+            3 => format!("BP {}/{m}, HR {n}, T 3{}.{}°C, SpO₂ {}% on RA.\n", n + 80, n % 4 + 6, m % 10, n % 15 + 85),
+            4 => format!("Assessment: {a}; plan to continue {c} and follow up in {} weeks.\n\n", n % 12 + 1),
+            _ => format!(
+                "Reports {b} x{} days, worse with exertion (Na {}, K {}.{}). ",
+                n % 14,
+                n + 70,
+                n % 4 + 2,
+                m % 10
+            ),
+        };
+    }
+    text.chars().take(chars).collect()
+}
+
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * q).round() as usize]
+}
+
+fn main() -> Result<()> {
+    let mut paths: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = paths.iter().position(|arg| arg == "--texts") {
+        let file = paths.split_off(at).pop().ok_or_else(|| Error::invalid("--texts: expected a file"))?;
+        let texts: Vec<String> = LENGTHS.iter().map(|&chars| note(chars, 3)).collect();
+        let json = serde_json::to_string(&texts).map_err(|e| Error::internal(e.to_string()))?;
+        std::fs::write(&file, json).map_err(|e| Error::io(file, e))?;
+    }
+    eprintln!(
+        "{:<24} {:>5} {:>6} | {:>9} {:>9} | {:>8} {:>8} {:>8} {:>8}",
+        "tokenizer", "mode", "chars", "cold ms", "warm ms", "p50 µs", "p99 µs", "mean µs", "max µs"
+    );
+    let labels = ["Problem".to_string(), "Treatment".to_string()];
+    for path in paths {
+        let tokenizer = Arc::new(Tokenizer::open(Path::new(&path))?);
+        let name = Path::new(&path).file_name().and_then(|n| n.to_str()).unwrap_or("tokenizer").to_owned();
+        for boundary in [Boundary::Word, Boundary::Char] {
+            for chars in LENGTHS {
+                let text = note(chars, 3);
+                let policy = SpanPolicy { boundary, ..SpanPolicy::default() };
+                let set_up = |cache: &Arc<SpanCache>| -> Result<(f64, SpanGrammar)> {
+                    let start = Instant::now();
+                    let mut grammar = SpanGrammar::over(cache, &text, &labels, &policy, u32::MAX, "\n")?;
+                    let state = grammar.start();
+                    grammar.allowed(state);
+                    Ok((start.elapsed().as_secs_f64() * 1e3, grammar))
+                };
+                let (mut cold, mut warm) = (Vec::new(), Vec::new());
+                let shared = SpanCache::new(tokenizer.clone());
+                set_up(&shared)?;
+                for _ in 0..REPEATS {
+                    cold.push(set_up(&SpanCache::new(tokenizer.clone()))?.0);
+                    warm.push(set_up(&shared)?.0);
+                }
+                // Every answer on a grammar of its own: its states are new, as in the first answer over a document.
+                let (mut steps, mut random) = (Vec::new(), Random(1));
+                for _ in 0..ANSWERS {
+                    let (_, mut grammar) = set_up(&shared)?;
+                    let mut state = grammar.start();
+                    loop {
+                        let start = Instant::now();
+                        let allowed = grammar.allowed(state);
+                        if allowed.is_empty() {
+                            break;
+                        }
+                        let token = allowed[random.below(allowed.len())];
+                        state = grammar.advance(state, token).ok_or_else(|| Error::internal("not allowed"))?;
+                        steps.push(start.elapsed().as_secs_f64() * 1e6);
+                    }
+                }
+                let max = steps.iter().fold(0f64, |a, &b| a.max(b));
+                let mean = steps.iter().sum::<f64>() / steps.len() as f64;
+                [&mut cold, &mut warm, &mut steps].into_iter().for_each(|v| v.sort_by(f64::total_cmp));
+                let (cold, warm) = (quantile(&cold, 0.5), quantile(&warm, 0.5));
+                let (p50, p99) = (quantile(&steps, 0.5), quantile(&steps, 0.99));
+                let mode = if boundary == Boundary::Word { "words" } else { "chars" };
+                eprintln!(
+                    "{name:<24.24} {mode:>5} {chars:>6} | {cold:>9.3} {warm:>9.3} | {p50:>8.3} {p99:>8.3} {mean:>8.3} {max:>8.1}"
+                );
+                println!(
+                    "{}",
+                    serde_json::json!({
+                        "engine": "biomistral-nlu", "tokenizer": name, "mode": mode, "chars": chars, "setup_cold_ms": cold,
+                        "setup_ms": warm, "p50_us": p50, "p99_us": p99, "mean_us": mean, "max_us": max,
+                        "tokens": steps.len(),
+                    })
+                );
+            }
+        }
+    }
+    Ok(())
+}
