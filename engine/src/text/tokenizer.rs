@@ -188,6 +188,42 @@ impl Tokenizer {
         }
     }
 
+    /// Appends the first symbols of a chunk to `out`, and says whether merging alone makes the tokens of every piece of it:
+    /// tokens(piece) = [`merge`](Self::merge)(symbols(piece)), also with one space before the piece. False for a chunk
+    /// that a pre-tokenizer may cut further.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool> {
+        match &self.kind {
+            Kind::SentencePiece(rules) => {
+                rules.symbols(chunk, out);
+                Ok(true)
+            }
+            Kind::ByteLevel(rules) => {
+                rules.symbols(chunk, out)?;
+                let Words::Gpt2(gpt2) = &rules.words else { return Ok(false) };
+                let alone = gpt2.digits() && chunk.starts_with(char::is_numeric);
+                Ok(rules.whole.is_none() && !alone && !chunk.contains('\'') && gpt2.split(chunk).count() == 1)
+            }
+        }
+    }
+
+    /// Appends what `symbols` merge into.
+    pub(crate) fn merge(&self, symbols: &[u32], out: &mut Vec<u32>) {
+        self.bpe.merge(symbols, out);
+    }
+
+    /// The first symbols of a token's own bytes; none for control tokens.
+    pub(crate) fn token_symbols(&self, id: u32, out: &mut Vec<u32>) {
+        let Some(bytes) = self.token_bytes(id) else { return };
+        match (&self.kind, std::str::from_utf8(bytes)) {
+            (Kind::ByteLevel(rules), _) => out.extend(rules.byte_symbols(bytes).flatten()),
+            (Kind::SentencePiece(rules), Ok(text)) if !rules.is_byte(id) => rules.symbols(text, out),
+            _ => out.push(id),
+        }
+    }
+
     /// Whether the boundary between `before` and `after` is a barrier; true also where one of them is empty.
     pub fn barrier(&self, before: &str, after: &str) -> bool {
         match &self.kind {

@@ -1,5 +1,6 @@
 //! Strings to their canonical tokens, remembered across documents.
 
+use super::pieces::Pieces;
 use crate::Result;
 use crate::text::Tokenizer;
 use std::collections::HashMap;
@@ -21,6 +22,15 @@ pub trait Encoder: Send + Sync {
     fn encode_after(&self, before: &str, text: &str) -> Result<Vec<u32>>;
     /// The bytes that a token stands for, `None` for control tokens.
     fn token_bytes(&self, id: u32) -> Option<&[u8]>;
+    /// Tokens of the vocabulary.
+    fn vocab_size(&self) -> usize;
+    /// Appends the first symbols of a chunk to `out`; true where [`merge`](Encoder::merge) makes of them, and of those of
+    /// every piece of the chunk with or without a space before, exactly the tokens.
+    fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool>;
+    /// Appends the first symbols of a token to `out`.
+    fn token_symbols(&self, id: u32, out: &mut Vec<u32>);
+    /// Appends what BPE merges `symbols` into.
+    fn merge(&self, symbols: &[u32], out: &mut Vec<u32>);
 }
 
 impl Encoder for Tokenizer {
@@ -39,6 +49,22 @@ impl Encoder for Tokenizer {
     fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         Tokenizer::token_bytes(self, id)
     }
+
+    fn vocab_size(&self) -> usize {
+        Tokenizer::vocab_size(self)
+    }
+
+    fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool> {
+        Tokenizer::symbols(self, chunk, out)
+    }
+
+    fn token_symbols(&self, id: u32, out: &mut Vec<u32>) {
+        Tokenizer::token_symbols(self, id, out);
+    }
+
+    fn merge(&self, symbols: &[u32], out: &mut Vec<u32>) {
+        Tokenizer::merge(self, symbols, out);
+    }
 }
 
 /// Strings remembered at most; beyond, the memory starts afresh. 64 Ki clinical chunks are about 5 MB.
@@ -51,6 +77,8 @@ pub(super) struct Memo {
     strings: HashMap<Box<str>, Option<(u32, u32)>>,
     tokens: Vec<u32>,
     scratch: String,
+    /// Made when first needed.
+    pub pieces: Option<Pieces>,
 }
 
 impl Memo {

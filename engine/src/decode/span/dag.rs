@@ -10,9 +10,11 @@
 //!
 //! Paths out of one node share their prefixes. Every node reaches an accept: chunks are entered from last to first, and
 //! nothing is entered that leads nowhere. Size and time are linear in the text: a chunk adds its own tokens once for
-//! itself and once for each start and end inside it.
+//! itself and once for each start and end inside it; a chunk with many of both becomes a [`lattice`](super::lattice).
 
 use super::canon::{Encoder, Memo};
+use super::grammar::Boundary;
+use super::pieces::Pieces;
 use super::words::Places;
 use crate::Result;
 use std::ops::Range;
@@ -42,26 +44,39 @@ struct Edge {
 /// The graph, and the node at which each allowed start begins.
 #[derive(Debug, Default)]
 pub(super) struct Dag {
-    nodes: Vec<Node>,
+    pub nodes: Vec<Node>,
     edges: Vec<Edge>,
     /// `(start, node)`, by start.
     pub roots: Vec<(u32, u32)>,
 }
 
+/// A chunk with more pairs of a start and an end becomes a lattice.
+const MANY: usize = 256;
+/// Where such a chunk cannot (a rare pre-token, a tokenizer without proof of barriers), spans reach over at most so many
+/// ends within it, and pass out of it only from where no more than these are left: time stays linear.
+const REACH: usize = 32;
+
 /// What is needed while building.
-struct Builder<'a> {
-    dag: Dag,
-    encoder: &'a dyn Encoder,
+pub(super) struct Builder<'a> {
+    pub dag: Dag,
+    pub encoder: &'a dyn Encoder,
     memo: &'a mut Memo,
     text: &'a str,
-    places: &'a Places,
+    pub places: &'a Places,
+    boundary: Boundary,
 }
 
 impl Dag {
     /// The graph of `text` over `places`.
-    pub fn new(encoder: &dyn Encoder, memo: &mut Memo, text: &str, places: &Places) -> Result<Self> {
+    pub fn new(
+        encoder: &dyn Encoder,
+        memo: &mut Memo,
+        text: &str,
+        places: &Places,
+        boundary: Boundary,
+    ) -> Result<Self> {
         let chunks = encoder.chunks(text).unwrap_or_else(|| std::iter::once(0..text.len()).collect());
-        let mut builder = Builder { dag: Self::default(), encoder, memo, text, places };
+        let mut builder = Builder { dag: Self::default(), encoder, memo, text, places, boundary };
         builder.dag.nodes.reserve(text.len());
         builder.dag.edges.reserve(text.len());
         let mut after = NONE;
@@ -87,9 +102,15 @@ impl Dag {
         })
     }
 
-    fn add_node(&mut self) -> u32 {
+    pub fn add_node(&mut self) -> u32 {
         self.nodes.push(Node { first_edge: NONE, accept: NONE, next: NONE, first_end: NONE });
         self.nodes.len() as u32 - 1
+    }
+
+    /// An edge that was not there.
+    pub fn add_edge(&mut self, node: u32, token: u32, target: u32) {
+        let sibling = std::mem::replace(&mut self.nodes[node as usize].first_edge, self.edges.len() as u32);
+        self.edges.push(Edge { token, target, sibling });
     }
 
     /// The node that `tokens` lead to from `node`, made where it is missing.
@@ -100,8 +121,7 @@ impl Dag {
                 Some((_, target)) => target,
                 None => {
                     let target = self.add_node();
-                    let sibling = std::mem::replace(&mut self.nodes[node as usize].first_edge, self.edges.len() as u32);
-                    self.edges.push(Edge { token, target, sibling });
+                    self.add_edge(node, token, target);
                     target
                 }
             };
@@ -115,28 +135,62 @@ impl Builder<'_> {
     /// where nothing can be read from it.
     fn chunk(&mut self, chunk: Range<usize>, after: u32) -> Result<u32> {
         let (from, to) = (chunk.start as u32, chunk.end as u32);
-        let base = self.trie(from, to, "", after)?;
-        let starts = &self.places.starts;
-        let first = starts.partition_point(|&p| p < from);
-        let last = first + starts[first..].partition_point(|&p| p < to);
-        for &start in starts[first..last].iter().rev() {
-            // After one space the span is read as it stands in the text.
-            let as_it_stands = start == from + 1 && self.text.as_bytes()[chunk.start] == b' ';
-            let root = if as_it_stands { base } else { self.trie(start, to, " ", after)? };
-            if root != NONE {
-                self.dag.roots.push((start, root));
+        let within = |places: &[u32], from: u32, to: u32| {
+            let first = places.partition_point(|&p| p < from);
+            first..first + places[first..].partition_point(|&p| p < to)
+        };
+        let (places, bytes) = (self.places, self.text.as_bytes());
+        let starts = &places.starts[within(&places.starts, from, to)];
+        // After one space the span is read as it stands in the text.
+        let as_it_stands = |start: u32| start == from + 1 && bytes[chunk.start] == b' ';
+        let many = (starts.len() + 1) * within(&places.ends, from + 1, to + 1).len() > MANY;
+        let base;
+        if (many || self.boundary == Boundary::Char)
+            && let Some((symbols, space)) = self.symbols(&self.text[chunk.clone()])?
+        {
+            let encoder = self.encoder;
+            let mut pieces = self.memo.pieces.take().unwrap_or_else(|| Pieces::new(encoder));
+            let lattice = self.lattice(&mut pieces, &chunk, symbols, space, after);
+            base = self.lattice_base(&lattice);
+            for &start in starts.iter().rev() {
+                let root = if as_it_stands(start) { base } else { self.lattice_root(&mut pieces, &lattice, start) };
+                self.enter(start, root);
+            }
+            self.memo.pieces = Some(pieces);
+        } else {
+            let reach = if many { REACH } else { usize::MAX };
+            base = self.trie(from, to, "", after, reach)?;
+            for &start in starts.iter().rev() {
+                let root = if as_it_stands(start) { base } else { self.trie(start, to, " ", after, reach)? };
+                self.enter(start, root);
             }
         }
         Ok(base)
     }
 
-    /// The tree of everything readable from `from` within a chunk that ends at `to`, `lead` standing before it.
-    fn trie(&mut self, from: u32, to: u32, lead: &str, after: u32) -> Result<u32> {
+    fn enter(&mut self, start: u32, root: u32) {
+        if root != NONE {
+            self.dag.roots.push((start, root));
+        }
+    }
+
+    /// First symbols of `chunk` and of a space, where merging them is all that makes its tokens.
+    fn symbols(&self, chunk: &str) -> Result<Option<(Vec<u32>, u32)>> {
+        let (mut symbols, mut space) = (Vec::with_capacity(chunk.len()), Vec::new());
+        let merged = self.encoder.symbols(chunk, &mut symbols)?;
+        self.encoder.symbols(" ", &mut space)?;
+        Ok((merged && space.len() == 1).then(|| (symbols, space[0])))
+    }
+
+    /// The tree of everything readable from `from` over at most `reach` ends within a chunk that ends at `to`, `lead`
+    /// standing before it.
+    fn trie(&mut self, from: u32, to: u32, lead: &str, after: u32, reach: usize) -> Result<u32> {
         let wall = self.places.wall(from);
         let ends = &self.places.ends;
         let first = ends.partition_point(|&e| e <= from);
         let last = first + ends[first..].partition_point(|&e| e <= to.min(wall));
-        let passes = to < wall && after != NONE;
+        let passes = to < wall && after != NONE && last - first <= reach;
+        let last = last.min(first.saturating_add(reach));
         let root = self.dag.nodes.len() as u32;
         self.dag.add_node();
         for &end in &ends[first..last] {

@@ -193,7 +193,7 @@ impl SpanGrammar {
         }
         let places = Places::new(text, policy.boundary);
         let (dag, literals) = cache.with(|encoder, memo| -> Result<_> {
-            let dag = Dag::new(encoder, memo, text, &places)?;
+            let dag = Dag::new(encoder, memo, text, &places, policy.boundary)?;
             let mut literal = |string: &str| -> Result<Vec<u32>> {
                 let tokens = memo.tokens(encoder, "", string)?;
                 tokens.map(<[u32]>::to_vec).ok_or_else(|| Error::invalid("a label that the tokenizer cannot spell"))

@@ -37,7 +37,7 @@ pub(super) struct Interner<T> {
 
 impl<T: Mix> Interner<T> {
     pub fn new() -> Self {
-        Self { items: Vec::new(), ends: Vec::new(), hashes: Vec::new(), table: vec![FREE; 64] }
+        Self { items: Vec::new(), ends: Vec::new(), hashes: Vec::new(), table: vec![FREE; 256] }
     }
 
     #[cfg(test)]

@@ -23,7 +23,6 @@ struct Toy {
     pieces: Vec<Vec<u8>>,
     ids: HashMap<Vec<u8>, u32>,
     pretokens: bool,
-    proved: bool,
 }
 
 impl Toy {
@@ -31,7 +30,7 @@ impl Toy {
         let mut pieces: Vec<Vec<u8>> = (0..=255u8).map(|b| vec![b]).collect();
         pieces.extend(merged.iter().map(|m| m.as_bytes().to_vec()));
         let ids = pieces.iter().enumerate().map(|(i, p)| (p.clone(), i as u32)).collect();
-        Self { pieces, ids, pretokens, proved: true }
+        Self { pieces, ids, pretokens }
     }
 
     fn words(&self, text: &str) -> Vec<Range<usize>> {
@@ -85,7 +84,7 @@ impl Toy {
 
 impl Encoder for Toy {
     fn chunks(&self, text: &str) -> Option<Vec<Range<usize>>> {
-        self.proved.then(|| self.words(text))
+        Some(self.words(text))
     }
     fn encode_chunk(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
         out.extend(self.encode(text));
@@ -97,6 +96,19 @@ impl Encoder for Toy {
     fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         self.pieces.get(id as usize).map(|p| &p[..])
     }
+    fn vocab_size(&self) -> usize {
+        self.pieces.len()
+    }
+    fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool> {
+        out.extend(chunk.bytes().map(u32::from));
+        Ok(!self.pretokens || self.words(chunk).len() == 1 && !chunk.starts_with(|c: char| c.is_ascii_digit()))
+    }
+    fn token_symbols(&self, id: u32, out: &mut Vec<u32>) {
+        out.extend(self.pieces[id as usize].iter().map(|&b| u32::from(b)));
+    }
+    fn merge(&self, symbols: &[u32], out: &mut Vec<u32>) {
+        out.extend(self.word(&symbols.iter().map(|&s| s as u8).collect::<Vec<_>>()));
+    }
 }
 
 /// Merges that meet every trap: across what separators are made of, `None` in two ways, words that share beginnings.
@@ -105,17 +117,16 @@ const MERGES: &[&str] = &[
     "-a", " -", "12", "\u{e9}", "a-", "  ",
 ];
 
-fn toys() -> [Arc<dyn Encoder>; 2] {
-    [Arc::new(Toy::new(false, MERGES)), Arc::new(Toy::new(true, MERGES))]
+fn toys() -> [Arc<SpanCache>; 2] {
+    [false, true].map(|pretokens| SpanCache::new(Arc::new(Toy::new(pretokens, MERGES))))
 }
 
 fn labels(names: &[&str]) -> Vec<String> {
     names.iter().map(|s| s.to_string()).collect()
 }
 
-fn grammar(encoder: &Arc<dyn Encoder>, text: &str, names: &[&str], policy: &SpanPolicy) -> SpanGrammar {
-    let cache = SpanCache::new(encoder.clone());
-    SpanGrammar::over(&cache, text, &labels(names), policy, STOP, BEFORE).unwrap()
+fn grammar(cache: &Arc<SpanCache>, text: &str, names: &[&str], policy: &SpanPolicy) -> SpanGrammar {
+    SpanGrammar::over(cache, text, &labels(names), policy, STOP, BEFORE).unwrap()
 }
 
 /// Every answer with the occurrences that its spans stand for, straight from the definitions.
@@ -215,12 +226,13 @@ fn language(grammar: &mut SpanGrammar, limit: usize) -> BTreeSet<Vec<u32>> {
 }
 
 /// Compares both ways, and reads every answer back.
-fn check(encoder: &Arc<dyn Encoder>, text: &str, names: &[&str], policy: &SpanPolicy) {
+fn check(cache: &Arc<SpanCache>, text: &str, names: &[&str], policy: &SpanPolicy) {
     let expected = answers(text, names, policy);
     if expected.len() > 20_000 {
         return;
     }
-    let mut grammar = grammar(encoder, text, names, policy);
+    let encoder = &cache.encoder;
+    let mut grammar = grammar(cache, text, names, policy);
     let found = language(&mut grammar, expected.len());
     for (answer, lines) in &expected {
         let mut tokens = encoder.encode_after(BEFORE, answer).unwrap();
@@ -368,12 +380,33 @@ fn what_is_not_an_answer_is_not_read() {
     let toy = Toy::new(false, MERGES);
     let mut tokens = toy.encode("L: pain");
     let stray = toy.encode("L: pains");
-    let encoder: Arc<dyn Encoder> = Arc::new(toy);
-    let mut grammar = grammar(&encoder, "pain", &["L"], &SpanPolicy::default());
+    let mut grammar = grammar(&SpanCache::new(Arc::new(toy)), "pain", &["L"], &SpanPolicy::default());
     assert!(grammar.read(&tokens).is_err(), "no terminator");
     tokens.push(STOP);
     assert!(grammar.read(&tokens).is_ok());
     tokens.push(STOP);
     assert!(grammar.read(&tokens).is_err(), "more after the terminator");
     assert!(grammar.read(&stray).is_err());
+}
+
+#[test]
+fn a_text_without_spaces_is_read_in_linear_size() {
+    let text: String = ["痛", "み", "ab-", "12"].into_iter().cycle().take(4000).collect();
+    for cache in toys() {
+        for boundary in [Boundary::Word, Boundary::Char] {
+            let policy = SpanPolicy { boundary, ..SpanPolicy::default() };
+            let places = Places::new(&text, boundary);
+            let dag =
+                cache.with(|encoder, memo| super::dag::Dag::new(encoder, memo, &text, &places, boundary)).unwrap();
+            assert!(dag.nodes.len() < 12 * text.len(), "{} nodes for {} bytes", dag.nodes.len(), text.len());
+            // The whole text and a long piece from its middle are spans.
+            let mut grammar = grammar(&cache, &text, &["L"], &policy);
+            let middle = text.find("12").unwrap()..text.rfind("12").unwrap() + 2;
+            for span in [&text[..], &text[middle]] {
+                let mut tokens = cache.encoder.encode_after(BEFORE, &format!("L: {span}")).unwrap();
+                tokens.push(STOP);
+                assert_eq!(&text[grammar.read(&tokens).unwrap()[0].spans[0].range.clone()], span);
+            }
+        }
+    }
 }
