@@ -467,4 +467,7 @@ pub struct Bench {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Answer measurement names on stdin instead, as bench/run.py asks them
+    #[arg(long, value_name = "WORKLOAD", hide = true)]
+    pub serve: Option<PathBuf>,
 }

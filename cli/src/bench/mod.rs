@@ -1,10 +1,12 @@
 //! `bmn bench`: prompt and decode speed of a model here, beside what the machine can do in the same minute.
 
 mod machine;
+mod serve;
 
 use crate::args::Bench;
 use crate::stop::{Result, Stop};
 use biomistral_nlu::model::{LanguageModel, ModelSession, SequenceId, Step};
+use biomistral_nlu::weights::ModelConfig;
 use serde::Serialize;
 use std::io::{Write, stdout};
 use std::time::Instant;
@@ -44,6 +46,9 @@ struct Report {
 pub fn bench(args: &Bench) -> Result<()> {
     let threads =
         args.model.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+    if let Some(workload) = &args.serve {
+        return serve::serve(args, workload, threads);
+    }
     if args.prompt == 0 || args.decode == 0 || args.repeat == 0 {
         return Err(Stop::usage("--prompt, --decode and --repeat: expected at least 1"));
     }
@@ -74,15 +79,9 @@ pub fn bench(args: &Bench) -> Result<()> {
         }
     }
     let (prompt, decode) = (spread(prompts), spread(decodes));
-    let matrices: u64 = config
-        .tensors()
-        .filter(|(name, shape)| shape.len() == 2 && !name.contains("embed_tokens"))
-        .map(|(_, shape)| (shape[0] * shape[1]) as u64)
-        .sum();
-    let head = (config.vocab_size * config.hidden_size) as u64;
-    let blocks = if config.tied_head { matrices } else { matrices - head };
+    let (blocks, head) = model_bytes(&config);
     let keys = (args.prompt + args.decode / 2) * 2 * config.layers * config.kv_heads * config.head_dim;
-    let decode_bytes = 2 * (blocks + head) + 2 * keys as u64;
+    let decode_bytes = blocks + head + 2 * keys as u64;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         fingerprint: model.fingerprint(),
@@ -91,13 +90,13 @@ pub fn bench(args: &Bench) -> Result<()> {
         decode_tokens: args.decode,
         repeat: args.repeat,
         load_seconds,
-        prompt_of_bf16_rate: prompt.median * 2.0 * blocks as f64 / rate,
+        prompt_of_bf16_rate: prompt.median * blocks as f64 / rate,
         decode_of_bandwidth: decode.median * decode_bytes as f64 / bandwidth,
         prompt,
         decode,
         bf16_operations_per_second: rate,
         read_bytes_per_second: bandwidth,
-        weight_bytes: 2 * (blocks + head),
+        weight_bytes: blocks + head,
         resident_bytes: resident(),
     };
     let text = if args.json {
@@ -107,6 +106,14 @@ pub fn bench(args: &Bench) -> Result<()> {
     };
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Stop::write("stdout", &e))
+}
+
+/// Bytes of the blocks' matrices and of the head: what a decoded token reads. A prompt token costs as many operations as the
+/// blocks have bytes.
+fn model_bytes(config: &ModelConfig) -> (u64, u64) {
+    let matrices = config.tensors().filter(|(name, shape)| shape.len() == 2 && name.contains("layers"));
+    let blocks: u64 = matrices.map(|(_, shape)| (shape[0] * shape[1]) as u64).sum();
+    (2 * blocks, 2 * (config.vocab_size * config.hidden_size) as u64)
 }
 
 /// Seconds to read the prompt and score what may follow it.
