@@ -15,6 +15,7 @@ use super::{Cpu, Isa, Parts, need};
 use crate::device::{Attention, Layout};
 use crate::{Error, Result};
 use half::bf16;
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,6 +109,19 @@ impl Shared {
     }
 }
 
+/// What a thread keeps from task to task.
+#[derive(Default)]
+struct Space {
+    scratch: Scratch,
+    next: Partial,
+    total: Partial,
+    q: Vec<u32>,
+}
+
+thread_local! {
+    static SPACE: Cell<Space> = Cell::default();
+}
+
 impl Work<'_> {
     /// Tiles and their tasks, longest first.
     fn plan(&self, threads: usize) -> (Vec<Unit>, Vec<Task>) {
@@ -158,34 +172,40 @@ impl Work<'_> {
     /// Computes a task's blocks; the last task of a unit to finish folds all of them in order.
     #[inline(always)]
     fn task<S: Lanes>(&self, unit: &Unit, task: &Task, shared: &Shared) {
-        let tile = self.tile(unit, &task.blocks);
         let width = self.kv.shape().value_width();
-        let mut scratch = Scratch::new(tile.rows());
-        let mut total = Partial::new(tile.rows(), width);
+        let mut space = SPACE.take();
+        let Space { scratch, next, total, q } = &mut space;
+        let tile = self.tile(unit, &task.blocks, q);
+        let rows = tile.rows();
+        scratch.reserve(rows);
+        total.clear(rows, width);
         if unit.tasks == 1 {
-            let mut next = Partial::new(tile.rows(), width);
+            next.clear(rows, width);
             for block in task.blocks.clone() {
-                tile.block::<S>(block, self.scale, &mut scratch, &mut next);
-                fold::<S>(&mut total, &next, self.scale);
+                tile.block::<S>(block, self.scale, scratch, next);
+                fold::<S>(total, next, rows, width);
             }
-            return self.finish::<S>(unit, &total);
-        }
-        let mut parts = Vec::with_capacity(task.blocks.len());
-        for block in task.blocks.clone() {
-            let mut part = Partial::new(tile.rows(), width);
-            tile.block::<S>(block, self.scale, &mut scratch, &mut part);
-            parts.push(part);
-        }
-        let _ = shared.parts[task.part].set(parts);
-        if shared.done.fetch_add(1, Ordering::AcqRel) + 1 == unit.tasks {
-            for part in shared.parts.iter().filter_map(OnceLock::get).flatten() {
-                fold::<S>(&mut total, part, self.scale);
+            self.finish::<S>(unit, total);
+        } else {
+            let mut parts = Vec::with_capacity(task.blocks.len());
+            for block in task.blocks.clone() {
+                let mut part = Partial::default();
+                part.clear(rows, width);
+                tile.block::<S>(block, self.scale, scratch, &mut part);
+                parts.push(part);
             }
-            self.finish::<S>(unit, &total);
+            let _ = shared.parts[task.part].set(parts);
+            if shared.done.fetch_add(1, Ordering::AcqRel) + 1 == unit.tasks {
+                for part in shared.parts.iter().filter_map(OnceLock::get).flatten() {
+                    fold::<S>(total, part, rows, width);
+                }
+                self.finish::<S>(unit, total);
+            }
         }
+        SPACE.set(space);
     }
 
-    fn tile(&self, unit: &Unit, blocks: &Range<usize>) -> Tile<'_> {
+    fn tile<'t>(&'t self, unit: &Unit, blocks: &Range<usize>, q: &'t mut Vec<u32>) -> Tile<'t> {
         let sequence = &self.layout.sequences[unit.sequence];
         let shape = self.kv.shape();
         let heads = self.heads / shape.kv_heads;
@@ -193,9 +213,9 @@ impl Work<'_> {
         let place = (self.kv, self.layer, unit.head);
         let tokens = unit.rows.clone().map(|row| Token::new(place, sequence, row, self.window, &groups)).collect();
         let per_token = heads * shape.head_dim;
-        let mut q = vec![0u32; unit.rows.len() * per_token / 2];
+        q.resize(unit.rows.len() * per_token / 2, 0);
         // The first of a pair is the low half: a copy of memory on the little-endian machines this runs on.
-        for (row, q) in unit.rows.clone().zip(bytemuck::cast_slice_mut(&mut q).chunks_mut(per_token)) {
+        for (row, q) in unit.rows.clone().zip(bytemuck::cast_slice_mut(q).chunks_mut(per_token)) {
             let at = ((sequence.row + row) * self.heads + unit.head * heads) * shape.head_dim;
             q.copy_from_slice(&self.q[at..at + per_token]);
         }
@@ -208,16 +228,11 @@ impl Work<'_> {
         let shape = self.kv.shape();
         let (heads, width) = (self.heads / shape.kv_heads, shape.value_width());
         let first = self.layout.sequences[unit.sequence].row + unit.rows.start;
-        for row in 0..total.max.len() {
-            let inverse = S::splat(1.0 / total.sum[row]);
+        for row in 0..unit.rows.len() * heads {
             let at = ((first + row / heads) * self.heads + unit.head * heads + row % heads) * shape.head_dim;
             // SAFETY: a row of a head belongs to one unit, and one task finishes a unit.
             let output = unsafe { self.output.range(at..at + shape.head_dim) };
-            for (o, output) in total.o[row * width..(row + 1) * width].iter().zip(output.chunks_mut(GROUP)) {
-                let mut pairs = [0u32; GROUP / 2];
-                S::load(o).mul(inverse).round_pairs(&mut pairs);
-                output.copy_from_slice(&bytemuck::cast_slice(&pairs)[..output.len()]);
-            }
+            total.divide::<S>(row, width, output);
         }
     }
 }

@@ -8,9 +8,6 @@ use super::lanes::{EXP2, Lanes};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// 1.5 · 2^23: adding it rounds to an integer, which then stands in the low bits.
-const ROUND: f32 = 12_582_912.0;
-
 /// A mask with the bits of `range` set.
 #[inline(always)]
 fn mask(range: Range<usize>) -> u16 {
@@ -53,10 +50,6 @@ impl Lanes for Avx512 {
         unsafe { Avx512(_mm512_sub_ps(self.0, x.0)) }
     }
     #[inline(always)]
-    fn add(self, x: Self) -> Self {
-        unsafe { Avx512(_mm512_add_ps(self.0, x.0)) }
-    }
-    #[inline(always)]
     fn mul(self, x: Self) -> Self {
         unsafe { Avx512(_mm512_mul_ps(self.0, x.0)) }
     }
@@ -75,23 +68,20 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn exp2(self) -> Self {
         unsafe {
-            // The bound turns -inf into 0 instead of NaN; a NaN passes, being the second operand.
-            let x = _mm512_max_ps(_mm512_set1_ps(-160.0), self.0);
-            let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
-            let f = _mm512_sub_ps(x, n);
+            // `x - floor(x)`; `scalef` takes the floor itself. Minus infinity gives 0.
+            let f = _mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0);
             let mut p = _mm512_set1_ps(EXP2[5]);
             for c in EXP2[..5].iter().rev() {
                 p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(*c));
             }
-            Avx512(_mm512_scalef_ps(p, n))
+            Avx512(_mm512_scalef_ps(p, self.0))
         }
     }
     #[inline(always)]
-    fn round_pairs(self, to: &mut [u32; GROUP / 2]) -> Self {
+    fn round(self, next: Self, to: &mut Lane) {
         unsafe {
-            let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self.0));
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), rounded);
-            Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(rounded))))
+            let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(next.0, self.0));
+            _mm512_store_si512(to.0.as_mut_ptr().cast(), rounded);
         }
     }
     #[inline(always)]
@@ -150,18 +140,17 @@ fn round_eight(x: __m256) -> __m256i {
 fn exp2_eight(x: __m256) -> __m256 {
     // SAFETY: see the module.
     unsafe {
-        let least = _mm256_set1_ps(-126.0);
-        let bounded = _mm256_max_ps(least, x);
-        let shifted = _mm256_add_ps(bounded, _mm256_set1_ps(ROUND));
-        let f = _mm256_sub_ps(bounded, _mm256_sub_ps(shifted, _mm256_set1_ps(ROUND)));
+        let whole = _mm256_floor_ps(x);
+        let f = _mm256_sub_ps(x, whole);
         let mut p = _mm256_set1_ps(EXP2[5]);
         for c in EXP2[..5].iter().rev() {
             p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(*c));
         }
-        let power = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
-        let power = _mm256_castsi256_ps(_mm256_add_epi32(power, _mm256_set1_epi32(127 << 23)));
-        // `x < least` is false for NaN, which the polynomial has kept.
-        _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(x, least), _mm256_mul_ps(p, power))
+        let power = _mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127));
+        let power = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(power));
+        // False for NaN, which the polynomial has kept.
+        let vanishes = _mm256_cmp_ps::<_CMP_LT_OQ>(x, _mm256_set1_ps(-126.0));
+        _mm256_andnot_ps(vanishes, _mm256_mul_ps(p, power))
     }
 }
 
@@ -209,10 +198,6 @@ impl Lanes for Avx2 {
         unsafe { Avx2(_mm256_sub_ps(self.0, x.0), _mm256_sub_ps(self.1, x.1)) }
     }
     #[inline(always)]
-    fn add(self, x: Self) -> Self {
-        unsafe { Avx2(_mm256_add_ps(self.0, x.0), _mm256_add_ps(self.1, x.1)) }
-    }
-    #[inline(always)]
     fn mul(self, x: Self) -> Self {
         unsafe { Avx2(_mm256_mul_ps(self.0, x.0), _mm256_mul_ps(self.1, x.1)) }
     }
@@ -244,13 +229,13 @@ impl Lanes for Avx2 {
         Avx2(exp2_eight(self.0), exp2_eight(self.1))
     }
     #[inline(always)]
-    fn round_pairs(self, to: &mut [u32; GROUP / 2]) -> Self {
+    fn round(self, next: Self, to: &mut Lane) {
         unsafe {
-            let (low, high) = (round_eight(self.0), round_eight(self.1));
-            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), packed);
-            let (low, high) = (_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high));
-            Avx2(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+            for (x, at) in [(self, 0), (next, 8)] {
+                let packed = _mm256_packus_epi32(round_eight(x.0), round_eight(x.1));
+                let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+                _mm256_store_si256(to.0[at..].as_mut_ptr().cast(), packed);
+            }
         }
     }
     #[inline(always)]

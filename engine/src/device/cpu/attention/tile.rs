@@ -7,6 +7,7 @@
 use super::super::kv::{CpuKv, GROUP, Lane, copy_key};
 use super::super::lanes::Lanes;
 use crate::device::SequenceRows;
+use half::bf16;
 use std::ops::Range;
 
 /// Keys per block.
@@ -33,23 +34,51 @@ pub(super) struct Tile<'a> {
     /// Query heads per kv head; row `i` is head `i % heads` of token `i / heads`.
     pub heads: usize,
     /// `[rows, D/2]` pairs.
-    pub q: Vec<u32>,
+    pub q: &'a [u32],
 }
 
+/// The maximum of no scores. Finite, so that its difference from itself is 0; any score is larger.
+const NONE: f32 = f32::MIN;
+
 /// Maximum, sum and unnormalised output of rows over some keys.
+#[derive(Default)]
 pub(super) struct Partial {
-    /// Largest score per row.
-    pub max: Vec<f32>,
+    /// Largest score per row, times the scale; [`NONE`] for a row that sees none of the keys.
+    max: Vec<[f32; GROUP]>,
     /// Sum of weights per row; 0 for a row that sees none of the keys.
-    pub sum: Vec<f32>,
+    sum: Vec<[f32; GROUP]>,
     /// `[rows, value lanes]`.
-    pub o: Vec<[f32; GROUP]>,
+    o: Vec<[f32; GROUP]>,
 }
 
 impl Partial {
-    /// Nothing seen yet.
-    pub fn new(rows: usize, width: usize) -> Self {
-        Partial { max: vec![f32::NEG_INFINITY; rows], sum: vec![0.0; rows], o: vec![[0.0; GROUP]; rows * width] }
+    /// Nothing seen yet by `rows` rows of `width` lanes.
+    pub fn clear(&mut self, rows: usize, width: usize) {
+        for (values, len, value) in [
+            (&mut self.max, rows.div_ceil(GROUP), NONE),
+            (&mut self.sum, rows.div_ceil(GROUP), 0.0),
+            (&mut self.o, rows * width, 0.0),
+        ] {
+            values.clear();
+            values.resize(len, [value; GROUP]);
+        }
+    }
+
+    /// Divides by the sum and rounds: `width` lanes of row `row` to `output`.
+    #[inline(always)]
+    pub fn divide<S: Lanes>(&self, row: usize, width: usize, output: &mut [bf16]) {
+        let inverse = S::splat(1.0 / self.sum[row / GROUP][row % GROUP]);
+        let zero = [[0.0; GROUP]];
+        for (o, output) in self.o[row * width..(row + 1) * width].chunks(2).zip(output.chunks_mut(2 * GROUP)) {
+            let mut rounded = Lane([0; GROUP]);
+            let high = o.get(1).unwrap_or(&zero[0]);
+            S::load(&o[0]).mul(inverse).round(S::load(high).mul(inverse), &mut rounded);
+            let rounded: &[bf16] = bytemuck::cast_slice(&rounded.0);
+            match <&mut [bf16; 2 * GROUP]>::try_from(&mut *output) {
+                Ok(output) => output.copy_from_slice(rounded),
+                Err(_) => output.copy_from_slice(&rounded[..output.len()]),
+            }
+        }
     }
 }
 
@@ -171,8 +200,13 @@ impl Tile<'_> {
         }
         for row in rows.clone() {
             let visible = within(&self.tokens[row / self.heads]);
-            let (max, sum) = (&mut out.max[row], &mut out.sum[row]);
-            softmax::<S>(&scratch.scores[row], &mut scratch.weights[row], used.clone(), visible, scale, (max, sum));
+            out.max[row / GROUP][row % GROUP] = largest::<S>(&scratch.scores[row], used.clone(), visible) * scale;
+        }
+        for row in rows.clone() {
+            let visible = within(&self.tokens[row / self.heads]);
+            let (scores, weights) = (&scratch.scores[row], &mut scratch.weights[row]);
+            out.sum[row / GROUP][row % GROUP] =
+                weigh::<S>(scores, weights, used.clone(), visible, scale, out.max[row / GROUP][row % GROUP]);
         }
         for (column, wide) in pieces(self.kv.shape().value_width(), S::WIDE) {
             match wide {
@@ -213,8 +247,15 @@ impl Tile<'_> {
         scratch: &mut Scratch,
     ) {
         let pairs = self.kv.shape().key_lanes();
-        let q: [&[u32]; R] = std::array::from_fn(|r| &self.q[(row + r) * pairs..][..pairs]);
-        let sums = product([[S::splat(0.0); N]; R], q, std::array::from_fn(|n| groups[n].0), 1);
+        let mut q: [&[u32]; R] = [&[]; R];
+        for (r, q) in q.iter_mut().enumerate() {
+            *q = &self.q[(row + r) * pairs..][..pairs];
+        }
+        let mut keys: [&[Lane]; N] = [&[]; N];
+        for (keys, group) in keys.iter_mut().zip(groups) {
+            *keys = group.0;
+        }
+        let sums = product([[S::splat(0.0); N]; R], q, keys, 1);
         for (r, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
                 sum.store(&mut scratch.scores[row + r][group + n]);
@@ -258,8 +299,16 @@ impl Tile<'_> {
         let width = self.kv.shape().value_width();
         let mut sums = [[S::splat(0.0); N]; R];
         for (group, (_, values)) in groups.iter().enumerate() {
-            let weights: [&[u32]; R] = std::array::from_fn(|r| scratch.weights[row + r][first + group].as_slice());
-            sums = product(sums, weights, std::array::from_fn(|n| &values[column + n..]), width);
+            let mut weights: [&[u32]; R] = [&[]; R];
+            for (r, weights) in weights.iter_mut().enumerate() {
+                let at = first + group;
+                *weights = &scratch.weights[row + r][at / 2].0[at % 2 * GROUP / 2..][..GROUP / 2];
+            }
+            let mut b: [&[Lane]; N] = [&[]; N];
+            for (n, b) in b.iter_mut().enumerate() {
+                *b = &values[column + n..];
+            }
+            sums = product(sums, weights, b, width);
         }
         for (r, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
@@ -309,67 +358,92 @@ fn product<S: Lanes, const R: usize, const N: usize>(
 }
 
 /// Scores and weights of a tile's rows in a block.
+#[derive(Default)]
 pub(super) struct Scratch {
     scores: Vec<[[f32; GROUP]; GROUPS]>,
-    weights: Vec<[[u32; GROUP / 2]; GROUPS]>,
+    weights: Vec<[Lane; GROUPS / 2]>,
 }
 
 impl Scratch {
-    pub fn new(rows: usize) -> Self {
-        Scratch { scores: vec![[[0.0; GROUP]; GROUPS]; rows], weights: vec![[[0; GROUP / 2]; GROUPS]; rows] }
+    /// Space for `rows` rows, with any contents.
+    pub fn reserve(&mut self, rows: usize) {
+        if self.scores.len() < rows {
+            self.scores.resize(rows, [[0.0; GROUP]; GROUPS]);
+            self.weights.resize(rows, [Lane([0; GROUP]); GROUPS / 2]);
+        }
     }
 }
 
-/// Weights `2^(scale (s - max))` rounded to bf16, their maximum score and their sum; 0 outside `visible`.
+/// The lanes of a group that are visible.
 #[inline(always)]
-fn softmax<S: Lanes>(
+fn lanes(visible: &Range<usize>, group: usize) -> Range<usize> {
+    let low = visible.start.saturating_sub(group * GROUP).min(GROUP);
+    low..visible.end.saturating_sub(group * GROUP).min(GROUP)
+}
+
+/// The largest visible score; [`NONE`] where none is.
+#[inline(always)]
+fn largest<S: Lanes>(scores: &[[f32; GROUP]; GROUPS], groups: Range<usize>, visible: Range<usize>) -> f32 {
+    let mut largest = S::splat(NONE);
+    for group in groups {
+        let scores = S::load(&scores[group]);
+        largest = largest.max(match lanes(&visible, group) {
+            lanes if lanes.len() == GROUP => scores,
+            lanes => scores.keep(lanes, NONE),
+        });
+    }
+    largest.reduce_max()
+}
+
+/// Weights `2^(scale s - max)` rounded to bf16, 0 outside `visible`; returns their sum.
+#[inline(always)]
+fn weigh<S: Lanes>(
     scores: &[[f32; GROUP]; GROUPS],
-    weights: &mut [[u32; GROUP / 2]; GROUPS],
+    weights: &mut [Lane; GROUPS / 2],
     groups: Range<usize>,
     visible: Range<usize>,
     scale: f32,
-    (max, sum): (&mut f32, &mut f32),
-) {
-    let lanes = |group: usize| {
-        let low = visible.start.saturating_sub(group * GROUP).min(GROUP);
-        low..visible.end.saturating_sub(group * GROUP).min(GROUP)
-    };
-    if visible.is_empty() {
-        (*max, *sum) = (f32::NEG_INFINITY, 0.0);
-        weights[groups].fill([0; GROUP / 2]);
-        return;
+    max: f32,
+) -> f32 {
+    const ONES: u32 = 0x3f80_3f80;
+    let (shift, scale) = (S::splat(-max), S::splat(scale));
+    let mut sum = S::splat(0.0);
+    for two in groups.start / 2..groups.end.div_ceil(2) {
+        let mut low = S::load(&scores[2 * two]).mul_add(scale, shift).exp2();
+        let mut high = S::load(&scores[2 * two + 1]).mul_add(scale, shift).exp2();
+        if visible.start > 2 * two * GROUP || visible.end < 2 * (two + 1) * GROUP {
+            low = low.keep(lanes(&visible, 2 * two), 0.0);
+            high = high.keep(lanes(&visible, 2 * two + 1), 0.0);
+        }
+        low.round(high, &mut weights[two]);
+        sum = sum.dot(ONES, &weights[two]);
     }
-    let mut largest = S::splat(f32::NEG_INFINITY);
-    for group in groups.clone() {
-        largest = largest.max(S::load(&scores[group]).keep(lanes(group), f32::NEG_INFINITY));
-    }
-    *max = largest.reduce_max();
-    let (shift, scale) = (S::splat(*max), S::splat(scale));
-    let mut total = S::splat(0.0);
-    for group in groups {
-        let exact = S::load(&scores[group]).sub(shift).mul(scale).exp2().keep(lanes(group), 0.0);
-        total = total.add(exact.round_pairs(&mut weights[group]));
-    }
-    *sum = total.reduce_sum();
+    sum.reduce_sum()
 }
 
-/// Adds the next block: `o = o 2^(scale (m - M)) + o' 2^(scale (m' - M))` with `M = max(m, m')`, and likewise the sum.
+/// Adds the next block: `o = o 2^(m - M) + o' 2^(m' - M)` with `M = max(m, m')`, and likewise the sum. A row that sees
+/// none of the block keeps its bits.
 #[inline(always)]
-pub(super) fn fold<S: Lanes>(total: &mut Partial, next: &Partial, scale: f32) {
-    let width = total.o.len() / total.max.len();
-    for row in 0..total.max.len() {
-        if next.sum[row] == 0.0 {
-            continue;
-        }
-        let max = S::splat(total.max[row]).max(S::splat(next.max[row]));
-        let old = S::splat(total.max[row]).sub(max).mul(S::splat(scale)).exp2();
-        let new = S::splat(next.max[row]).sub(max).mul(S::splat(scale)).exp2();
-        let sum = S::splat(total.sum[row]).mul_add(old, S::splat(next.sum[row]).mul(new));
-        total.sum[row] = sum.reduce_max();
-        total.max[row] = max.reduce_max();
-        let rows = row * width..(row + 1) * width;
-        for (o, next) in total.o[rows.clone()].iter_mut().zip(&next.o[rows]) {
-            S::load(o).mul_add(old, S::load(next).mul(new)).store(o);
+pub(super) fn fold<S: Lanes>(total: &mut Partial, next: &Partial, rows: usize, width: usize) {
+    for (chunk, first) in (0..rows).step_by(GROUP).enumerate() {
+        let (mut old, mut new) = ([0.0; GROUP], [0.0; GROUP]);
+        let (max, next_max) = (S::load(&total.max[chunk]), S::load(&next.max[chunk]));
+        let most = max.max(next_max);
+        let (a, b) = (max.sub(most).exp2(), next_max.sub(most).exp2());
+        let sum = S::load(&next.sum[chunk]).mul(b);
+        S::load(&total.sum[chunk]).mul_add(a, sum).store(&mut total.sum[chunk]);
+        most.store(&mut total.max[chunk]);
+        a.store(&mut old);
+        b.store(&mut new);
+        for row in first..rows.min(first + GROUP) {
+            if next.sum[chunk][row - first] == 0.0 {
+                continue;
+            }
+            let (old, new) = (S::splat(old[row - first]), S::splat(new[row - first]));
+            let range = row * width..(row + 1) * width;
+            for (o, next) in total.o[range.clone()].iter_mut().zip(&next.o[range]) {
+                S::load(o).mul_add(old, S::load(next).mul(new)).store(o);
+            }
         }
     }
 }
