@@ -5,9 +5,9 @@
 //! dim of two adjacent keys, the even one low). That is the operand order of bf16 dot products, so no path repacks.
 //! `D` of the values is padded to a multiple of 16 with zeros.
 
+use super::lanes::bf16_bits;
 use crate::device::{Layout, SequenceRows};
 use crate::{Error, Result};
-use half::bf16;
 use memmap2::{MmapMut, MmapOptions};
 
 /// Keys per page.
@@ -231,13 +231,16 @@ impl CpuKv {
         }
         let mut finite = true;
         for sequence in &layout.sequences {
+            let (first, end) = (sequence.cached, sequence.cached + sequence.rows());
             for head in 0..shape.kv_heads {
-                for i in 0..sequence.rows() {
-                    let slot = sequence.cached + i;
-                    let at = (sequence.row + i) * stride + head * shape.head_dim;
-                    let (k, v) = (&k[at..][..shape.head_dim], &v[at..][..shape.head_dim]);
-                    let (keys, values) = self.group_mut(layer, head, &sequence.pages, slot / GROUP);
-                    finite &= write_key(&shape, k, v, keys, values, slot % GROUP);
+                let mut slot = first;
+                while slot < end {
+                    let group = slot / GROUP;
+                    let at = (sequence.row + slot - first) * stride + head * shape.head_dim;
+                    let rows = Rows { k: &k[at..], v: &v[at..], stride, count: end.min((group + 1) * GROUP) - slot };
+                    let to = self.group_mut(layer, head, &sequence.pages, group);
+                    finite &= rows.write(&shape, to, slot % GROUP);
+                    slot += rows.count;
                 }
             }
         }
@@ -347,25 +350,73 @@ impl CpuKv {
     }
 }
 
-/// Puts one key and its value into slot `i` of a group; whether all of the value is finite.
-fn write_key(shape: &KvShape, k: &[f32], v: &[f32], keys: &mut [Lane], values: &mut [Lane], i: usize) -> bool {
-    for (pair, lane) in k.chunks_exact(2).zip(keys) {
-        lane.0[i] = bits(pair[0]) | bits(pair[1]) << 16;
-    }
-    let width = shape.value_width();
-    let mut finite = true;
-    for (v, lane) in v.chunks(GROUP).zip(&mut values[i / 2 * width..][..width]) {
-        for (&v, pair) in v.iter().zip(&mut lane.0) {
-            let bits = bits(v);
-            finite &= bits & 0x7f80 != 0x7f80;
-            *pair = set_half(*pair, i % 2, bits);
-        }
-    }
-    finite
+/// Keys and values of one head for adjacent slots of a group: the first `D` of every `stride` values.
+struct Rows<'a> {
+    k: &'a [f32],
+    v: &'a [f32],
+    stride: usize,
+    count: usize,
 }
 
-fn bits(x: f32) -> u32 {
-    bf16::from_f32(x).to_bits().into()
+impl Rows<'_> {
+    /// Rounds them into slots `first..first + count` of a group; whether all values are finite.
+    fn write(&self, shape: &KvShape, to: (&mut [Lane], &mut [Lane]), first: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor was just asked.
+            return unsafe { self.write_avx2(shape, to, first) };
+        }
+        self.write_any(shape, to, first)
+    }
+
+    /// The same instructions per element on wider vectors: the same bits.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn write_avx2(&self, shape: &KvShape, to: (&mut [Lane], &mut [Lane]), first: usize) -> bool {
+        self.write_any(shape, to, first)
+    }
+
+    #[inline(always)]
+    fn write_any(&self, shape: &KvShape, (keys, values): (&mut [Lane], &mut [Lane]), first: usize) -> bool {
+        for i in 0..self.count {
+            let k = &self.k[i * self.stride..][..shape.head_dim];
+            for (k, lanes) in k.chunks(2 * GROUP).zip(keys.chunks_mut(GROUP)) {
+                let k = padded::<{ 2 * GROUP }>(k);
+                let mut pairs = [0; GROUP];
+                for p in 0..GROUP {
+                    pairs[p] = bf16_bits(k[2 * p]) | bf16_bits(k[2 * p + 1]) << 16;
+                }
+                for (lane, pair) in lanes.iter_mut().zip(pairs) {
+                    lane.0[first + i] = pair;
+                }
+            }
+        }
+        let width = shape.value_width();
+        let mut bad = 0;
+        for pair in first / 2..(first + self.count).div_ceil(2) {
+            let lanes = &mut values[pair * width..][..width];
+            for half in 0..2 {
+                let Some(i) = (2 * pair + half).checked_sub(first).filter(|&i| i < self.count) else { continue };
+                let v = &self.v[i * self.stride..][..shape.head_dim];
+                let kept = 0xffff_0000 >> (16 * half);
+                for (v, lane) in v.chunks(GROUP).zip(&mut *lanes) {
+                    let v = padded::<GROUP>(v);
+                    for c in 0..GROUP {
+                        let bits = bf16_bits(v[c]);
+                        bad |= u32::from(bits & 0x7f80 == 0x7f80);
+                        lane.0[c] = lane.0[c] & kept | bits << (16 * half);
+                    }
+                }
+            }
+        }
+        bad == 0
+    }
+}
+
+/// `N` values, zeros after the given ones: a fixed count makes loops vectors.
+#[inline(always)]
+fn padded<const N: usize>(x: &[f32]) -> [f32; N] {
+    <[f32; N]>::try_from(x).unwrap_or_else(|_| std::array::from_fn(|i| x.get(i).copied().unwrap_or(0.0)))
 }
 
 /// Bytes the system could give out now; no limit where it does not say.

@@ -34,6 +34,8 @@ pub(super) trait Lanes: Copy {
     fn exp2(self) -> Self;
     /// Rounds `self` and then `next` to bf16, nearest even.
     fn round(self, next: Self, to: &mut Lane);
+    /// Asks for a lane's memory ahead of its use; any address will do.
+    fn prefetch(_lane: *const Lane) {}
     /// The largest lane.
     fn reduce_max(self) -> f32;
     /// The sum of the lanes, in a fixed order.

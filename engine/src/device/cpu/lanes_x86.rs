@@ -85,6 +85,10 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    fn prefetch(lane: *const Lane) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(lane.cast()) }
+    }
+    #[inline(always)]
     fn reduce_max(self) -> f32 {
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
@@ -237,6 +241,10 @@ impl Lanes for Avx2 {
                 _mm256_store_si256(to.0[at..].as_mut_ptr().cast(), packed);
             }
         }
+    }
+    #[inline(always)]
+    fn prefetch(lane: *const Lane) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(lane.cast()) }
     }
     #[inline(always)]
     fn reduce_max(self) -> f32 {
