@@ -19,6 +19,7 @@ fn seconds(threads: usize) -> f64 {
 /// Name, `H`, `G`, `D`.
 const MODELS: [(&str, usize, usize, usize); 2] = [("SmolLM2-135M", 9, 3, 64), ("Mistral-7B", 32, 8, 128)];
 
+#[allow(clippy::print_stdout)]
 fn main() -> Result<()> {
     let threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
     let filter = std::env::args().nth(2).unwrap_or_default();

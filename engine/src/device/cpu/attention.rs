@@ -66,7 +66,7 @@ pub fn attention(cpu: &Cpu, q: &[bf16], at: &mut Attention<'_, Cpu>, o: &mut [bf
     let &mut Attention { ref kv, layer, layout, heads, window } = at;
     kv.check(layer, layout)?;
     let shape = kv.shape();
-    if heads == 0 || heads % shape.kv_heads != 0 || window == Some(0) {
+    if heads == 0 || !heads.is_multiple_of(shape.kv_heads) || window == Some(0) {
         return Err(Error::invalid(format!(
             "attention: expected a multiple of {} heads and a positive window, found {heads} heads and window {window:?}",
             shape.kv_heads

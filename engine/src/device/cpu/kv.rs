@@ -103,7 +103,7 @@ impl CpuKv {
     /// # Errors
     /// [`Error::Invalid`] unless all are positive and `head_dim` is even.
     pub fn new(layers: usize, kv_heads: usize, head_dim: usize) -> Result<Self> {
-        if layers == 0 || kv_heads == 0 || head_dim == 0 || head_dim % 2 != 0 {
+        if layers == 0 || kv_heads == 0 || head_dim == 0 || !head_dim.is_multiple_of(2) {
             return Err(Error::invalid(format!(
                 "key/value cache: expected positive sizes and an even head dim, found {layers} layers of {kv_heads} heads of {head_dim}"
             )));
@@ -383,8 +383,8 @@ impl Rows<'_> {
             for (k, lanes) in k.chunks(2 * GROUP).zip(keys.chunks_mut(GROUP)) {
                 let k = padded::<{ 2 * GROUP }>(k);
                 let mut pairs = [0; GROUP];
-                for p in 0..GROUP {
-                    pairs[p] = bf16_bits(k[2 * p]) | bf16_bits(k[2 * p + 1]) << 16;
+                for (k, pair) in k.chunks_exact(2).zip(&mut pairs) {
+                    *pair = bf16_bits(k[0]) | bf16_bits(k[1]) << 16;
                 }
                 for (lane, pair) in lanes.iter_mut().zip(pairs) {
                     lane.0[first + i] = pair;
@@ -401,10 +401,10 @@ impl Rows<'_> {
                 let kept = 0xffff_0000 >> (16 * half);
                 for (v, lane) in v.chunks(GROUP).zip(&mut *lanes) {
                     let v = padded::<GROUP>(v);
-                    for c in 0..GROUP {
-                        let bits = bf16_bits(v[c]);
+                    for (v, to) in v.into_iter().zip(&mut lane.0) {
+                        let bits = bf16_bits(v);
                         bad |= u32::from(bits & 0x7f80 == 0x7f80);
-                        lane.0[c] = lane.0[c] & kept | bits << (16 * half);
+                        *to = *to & kept | bits << (16 * half);
                     }
                 }
             }

@@ -61,7 +61,7 @@ fn vector(id: u64, what: u64, len: usize) -> Vec<f32> {
     for _ in 0..4 {
         next();
     }
-    let size = if id % 7 == 0 { 3.0 } else { 1.0 };
+    let size = if id.is_multiple_of(7) { 3.0 } else { 1.0 };
     (0..len).map(|_| bf16::from_f32(next() * size).to_f32()).collect()
 }
 

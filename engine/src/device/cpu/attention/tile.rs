@@ -129,6 +129,15 @@ fn nth_one(mut bits: u64, n: usize) -> usize {
     bits.trailing_zeros() as usize
 }
 
+/// The groups of a block that some rows see.
+struct Keys<'a> {
+    groups: &'a [(&'a [Lane], &'a [Lane])],
+    /// Keys of the next block's groups, to be asked for.
+    ahead: &'a [*const Lane],
+    /// The first group's place in the block.
+    first: usize,
+}
+
 impl Tile<'_> {
     /// Rows of the tile.
     pub fn rows(&self) -> usize {
@@ -194,14 +203,18 @@ impl Tile<'_> {
                 *ahead = self.group(run.start, group).0.as_ptr();
             }
         }
-        let ahead = &ahead[..];
+        let keys = Keys { groups, ahead: &ahead, first: used.start };
         // Four groups of keys stay in the first-level cache while all rows pass.
         for (i, keys) in groups.chunks(4).enumerate() {
             let first = used.start + 4 * i;
             for (at, wide) in pieces(keys.len(), S::WIDE) {
                 match wide {
-                    4 => self.scores_wide::<S, 4>(rows.clone(), &keys[at..], first + at, scratch),
-                    2 => self.scores_wide::<S, 2>(rows.clone(), &keys[at..], first + at, scratch),
+                    4 if const { S::ROWS >= 4 } => {
+                        self.scores_wide::<S, 4>(rows.clone(), &keys[at..], first + at, scratch)
+                    }
+                    2 if const { S::ROWS >= 2 } => {
+                        self.scores_wide::<S, 2>(rows.clone(), &keys[at..], first + at, scratch)
+                    }
                     _ => self.scores_wide::<S, 1>(rows.clone(), &keys[at..], first + at, scratch),
                 }
             }
@@ -218,9 +231,9 @@ impl Tile<'_> {
         }
         for (column, wide) in pieces(self.kv.shape().value_width(), S::WIDE) {
             match wide {
-                4 => self.outputs_wide::<S, 4>(rows.clone(), groups, ahead, used.start, column, scratch, out),
-                2 => self.outputs_wide::<S, 2>(rows.clone(), groups, ahead, used.start, column, scratch, out),
-                _ => self.outputs_wide::<S, 1>(rows.clone(), groups, ahead, used.start, column, scratch, out),
+                4 if const { S::ROWS >= 4 } => self.outputs_wide::<S, 4>(rows.clone(), &keys, column, scratch, out),
+                2 if const { S::ROWS >= 2 } => self.outputs_wide::<S, 2>(rows.clone(), &keys, column, scratch, out),
+                _ => self.outputs_wide::<S, 1>(rows.clone(), &keys, column, scratch, out),
             }
         }
     }
@@ -236,11 +249,11 @@ impl Tile<'_> {
     ) {
         for (row, count) in pieces_of_rows(rows, S::ROWS) {
             match count {
-                6 => self.scores::<S, 6, N>(row, groups, group, scratch),
-                5 => self.scores::<S, 5, N>(row, groups, group, scratch),
-                4 => self.scores::<S, 4, N>(row, groups, group, scratch),
-                3 => self.scores::<S, 3, N>(row, groups, group, scratch),
-                2 => self.scores::<S, 2, N>(row, groups, group, scratch),
+                6 if const { S::ROWS >= 6 } => self.scores::<S, 6, N>(row, groups, group, scratch),
+                5 if const { S::ROWS >= 5 } => self.scores::<S, 5, N>(row, groups, group, scratch),
+                4 if const { S::ROWS >= 4 } => self.scores::<S, 4, N>(row, groups, group, scratch),
+                3 if const { S::ROWS >= 3 } => self.scores::<S, 3, N>(row, groups, group, scratch),
+                2 if const { S::ROWS >= 2 } => self.scores::<S, 2, N>(row, groups, group, scratch),
                 _ => self.scores::<S, 1, N>(row, groups, group, scratch),
             }
         }
@@ -280,21 +293,19 @@ impl Tile<'_> {
     fn outputs_wide<S: Lanes, const N: usize>(
         &self,
         rows: Range<usize>,
-        groups: &[(&[Lane], &[Lane])],
-        ahead: &[*const Lane],
-        first: usize,
+        keys: &Keys,
         column: usize,
         scratch: &Scratch,
         out: &mut Partial,
     ) {
         for (row, count) in pieces_of_rows(rows, S::ROWS) {
             match count {
-                6 => self.outputs::<S, 6, N>(row, groups, ahead, first, column, scratch, out),
-                5 => self.outputs::<S, 5, N>(row, groups, ahead, first, column, scratch, out),
-                4 => self.outputs::<S, 4, N>(row, groups, ahead, first, column, scratch, out),
-                3 => self.outputs::<S, 3, N>(row, groups, ahead, first, column, scratch, out),
-                2 => self.outputs::<S, 2, N>(row, groups, ahead, first, column, scratch, out),
-                _ => self.outputs::<S, 1, N>(row, groups, ahead, first, column, scratch, out),
+                6 if const { S::ROWS >= 6 } => self.outputs::<S, 6, N>(row, keys, column, scratch, out),
+                5 if const { S::ROWS >= 5 } => self.outputs::<S, 5, N>(row, keys, column, scratch, out),
+                4 if const { S::ROWS >= 4 } => self.outputs::<S, 4, N>(row, keys, column, scratch, out),
+                3 if const { S::ROWS >= 3 } => self.outputs::<S, 3, N>(row, keys, column, scratch, out),
+                2 if const { S::ROWS >= 2 } => self.outputs::<S, 2, N>(row, keys, column, scratch, out),
+                _ => self.outputs::<S, 1, N>(row, keys, column, scratch, out),
             }
         }
     }
@@ -303,24 +314,22 @@ impl Tile<'_> {
     fn outputs<S: Lanes, const R: usize, const N: usize>(
         &self,
         row: usize,
-        groups: &[(&[Lane], &[Lane])],
-        ahead: &[*const Lane],
-        first: usize,
+        keys: &Keys,
         column: usize,
         scratch: &Scratch,
         out: &mut Partial,
     ) {
         let width = self.kv.shape().value_width();
         let mut sums = [[S::splat(0.0); N]; R];
-        for (group, (_, values)) in groups.iter().enumerate() {
-            let next = ahead.get(group).copied().unwrap_or(std::ptr::null());
+        for (group, (_, values)) in keys.groups.iter().enumerate() {
+            let next = keys.ahead.get(group).copied().unwrap_or(std::ptr::null());
             let mut ahead = [std::ptr::null(); N];
             for (n, ahead) in ahead.iter_mut().enumerate() {
                 *ahead = next.wrapping_add(column + n);
             }
             let mut weights: [&[u32]; R] = [&[]; R];
             for (r, weights) in weights.iter_mut().enumerate() {
-                let at = first + group;
+                let at = keys.first + group;
                 *weights = &scratch.weights[row + r][at / 2].0[at % 2 * GROUP / 2..][..GROUP / 2];
             }
             let mut b: [&[Lane]; N] = [&[]; N];
