@@ -209,10 +209,10 @@ impl Tile<'_> {
             let first = used.start + 4 * i;
             for (at, wide) in pieces(keys.len(), S::WIDE) {
                 match wide {
-                    4 if const { S::ROWS >= 4 } => {
+                    4 if const { S::WIDE >= 4 } => {
                         self.scores_wide::<S, 4>(rows.clone(), &keys[at..], first + at, scratch)
                     }
-                    2 if const { S::ROWS >= 2 } => {
+                    2 if const { S::WIDE >= 2 } => {
                         self.scores_wide::<S, 2>(rows.clone(), &keys[at..], first + at, scratch)
                     }
                     _ => self.scores_wide::<S, 1>(rows.clone(), &keys[at..], first + at, scratch),
@@ -231,8 +231,8 @@ impl Tile<'_> {
         }
         for (column, wide) in pieces(self.kv.shape().value_width(), S::WIDE) {
             match wide {
-                4 if const { S::ROWS >= 4 } => self.outputs_wide::<S, 4>(rows.clone(), &keys, column, scratch, out),
-                2 if const { S::ROWS >= 2 } => self.outputs_wide::<S, 2>(rows.clone(), &keys, column, scratch, out),
+                4 if const { S::WIDE >= 4 } => self.outputs_wide::<S, 4>(rows.clone(), &keys, column, scratch, out),
+                2 if const { S::WIDE >= 2 } => self.outputs_wide::<S, 2>(rows.clone(), &keys, column, scratch, out),
                 _ => self.outputs_wide::<S, 1>(rows.clone(), &keys, column, scratch, out),
             }
         }
