@@ -11,10 +11,10 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{PreTokenizerWrapper, TokenizerImpl};
 
-use super::Tokenizer;
 use super::sentencepiece::PieceKind;
 use super::sentencepiece_model::SentencePieceModel;
 use super::tests::{check_rules, nasty_text, sentencepiece_plainly};
+use super::{GgufVocabulary, Tokenizer};
 use crate::weights::Gguf;
 
 fn path(test: &str, variable: &str) -> Option<PathBuf> {
@@ -135,6 +135,34 @@ fn every_token_of_the_real_vocabularies_is_its_own_encoding_or_unreachable() {
         // Not their own: the 128 ASCII byte tokens of Mistral's, and the few that pre-tokens or merges keep out of reach.
         assert!(own > 31_000 && other < 300, "{variable}: {own} {other}");
     }
+}
+
+#[test]
+fn a_gguf_of_the_same_pieces_is_the_same_tokenizer() {
+    let Some(path) = path("a_gguf_of_the_same_pieces", "BMN_MISTRAL_TOKENIZER") else { return };
+    let bytes = std::fs::read(&path).unwrap();
+    let model = SentencePieceModel::parse("model", &bytes).unwrap();
+    let tokens: Vec<String> = model.pieces.iter().map(|p| p.text.to_owned()).collect();
+    let scores: Vec<f32> = model.pieces.iter().map(|p| p.score).collect();
+    let mut token_types: Vec<i64> = model.pieces.iter().map(|p| p.kind as i64 + 1).collect();
+    let open = |add_space_prefix, token_types: &[i64]| {
+        let vocabulary = GgufVocabulary {
+            model: "llama",
+            tokens: &tokens,
+            scores: &scores,
+            token_types,
+            bos: Some(1),
+            eos: Some(2),
+            add_space_prefix,
+            ..Default::default()
+        };
+        Tokenizer::from_gguf_vocabulary("model", &vocabulary)
+    };
+    let ours = Tokenizer::open(&path).unwrap();
+    assert_eq!(open(None, &token_types).unwrap().hash(), ours.hash());
+    assert_eq!(open(Some(false), &token_types).unwrap().encode(" a").unwrap(), ours.encode("a").unwrap());
+    token_types.pop();
+    assert!(open(None, &token_types).unwrap_err().to_string().contains("31999"));
 }
 
 /// Run with `--ignored --nocapture`: load time, resident memory, time per word and per document.
