@@ -60,7 +60,9 @@ fn classify_multi(
     let mut chosen = work.choose(asks.collect(), &request.choice).into_iter();
     let mut answers = Vec::with_capacity(documents.len());
     for document in documents {
-        let chosen: Result<Vec<Chosen>> = chosen.by_ref().take(request.classes.len()).collect();
+        // All of this document's are taken before the first error ends it.
+        let chosen: Vec<Result<Chosen>> = chosen.by_ref().take(request.classes.len()).collect();
+        let chosen: Result<Vec<Chosen>> = chosen.into_iter().collect();
         answers.push(chosen.map(|chosen| ClassifyAnswer::Multi(multi(work, &document.id, &request.classes, chosen))));
     }
     answers

@@ -28,6 +28,8 @@ mod schema;
 mod session;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod toy_tests;
 mod window;
 
 pub use crate::decode::{Boundary, SpanPolicy};
