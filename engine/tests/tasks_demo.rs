@@ -3,7 +3,7 @@
 
 use biomistral_nlu::decode::{Continuation, Decoder, DecoderOptions};
 use biomistral_nlu::task::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 const NOTES: [&str; 2] = [
@@ -68,18 +68,21 @@ fn sound(choice: &Choice) {
     assert!(choice.options.iter().any(|option| option.label == choice.answer && option.probability == best));
 }
 
-/// Token by token, each in a prompt of its own, nothing shared.
-fn score(engine: &Engine, prompt: &[u32], tokens: &[u32]) -> f64 {
+/// Log-probabilities of continuations, token by token in a session of its own.
+fn scores(engine: &Engine, prompt: &[u32], continuations: &[&[u32]]) -> Vec<f64> {
     let model = Arc::clone(engine.model());
     let mut decoder = Decoder::new(Arc::clone(&model).session().unwrap(), DecoderOptions::new(model.config()));
-    let one = Continuation { prompt, shared: 0, adapter: None, tokens };
-    decoder.score(&[one]).pop().unwrap().unwrap().iter().sum()
+    let one = |&tokens: &&[u32]| {
+        let scored = decoder.score(&[Continuation { prompt, shared: prompt.len(), adapter: None, tokens }]);
+        scored.into_iter().flat_map(Result::unwrap).flatten().sum()
+    };
+    continuations.iter().map(one).collect()
 }
 
 fn shown_scores(engine: &Engine, prompts: &[ShownPrompt]) {
     for prompt in prompts {
-        for candidate in &prompt.candidates {
-            let recomputed = score(engine, &prompt.prompt_ids, &candidate.ids);
+        let candidates: Vec<&[u32]> = prompt.candidates.iter().map(|candidate| candidate.ids.as_slice()).collect();
+        for (recomputed, candidate) in scores(engine, &prompt.prompt_ids, &candidates).iter().zip(&prompt.candidates) {
             // The same bits row by row; only the order of the final sum in f64 may differ.
             assert!((recomputed - candidate.logprob).abs() < 1e-9, "{recomputed} {}", candidate.logprob);
         }
@@ -120,7 +123,7 @@ fn none_probabilities(engine: &Engine, answer: &ExtractAnswer) {
             false => tokenizer.encode_after("None", "\n").unwrap()[0],
         });
         let history: Vec<u32> = prompt.prompt_ids.iter().chain(&prompt.answer_ids[..at]).copied().collect();
-        let expected = score(engine, &history, &none).exp();
+        let expected = scores(engine, &history, &[&none])[0].exp();
         let found = label.none_probability.unwrap();
         assert!((expected - found).abs() <= 1e-9 * expected, "{}: {expected} {found}", label.label);
     }
@@ -287,4 +290,76 @@ fn a_long_text_is_an_error_or_read_in_windows() {
     assert!(answer.windows > 2);
     verbatim(&text, OffsetUnit::CodePoint, &answer.spans);
     assert_eq!(answers[1].as_ref().unwrap().windows, 1);
+}
+
+/// A LoRA folder on the query projections of the demo model, with `scale` times random `B`.
+fn write_adapter(folder: &Path, engine: &Engine, scale: f32, settings: &str) {
+    let config = engine.model().config();
+    let (rank, width) = (2, config.hidden_size);
+    let noise = |n: usize, seed: usize, scale: f32| -> Vec<u8> {
+        (0..n).flat_map(|i| (((i * 37 + seed * 11) % 29) as f32 / 29.0 * scale - scale / 2.0).to_le_bytes()).collect()
+    };
+    let mut tensors = Vec::new();
+    for layer in 0..config.layers {
+        let name = format!("base_model.model.model.layers.{layer}.self_attn.q_proj");
+        tensors.push((format!("{name}.lora_A.weight"), vec![rank, width], noise(rank * width, layer, 1.0)));
+        let out = config.heads * config.head_dim;
+        tensors.push((format!("{name}.lora_B.weight"), vec![out, rank], noise(out * rank, layer + 5, scale)));
+    }
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    std::fs::create_dir_all(folder).unwrap();
+    safetensors::serialize_to_file(views, None, &folder.join("adapter_model.safetensors")).unwrap();
+    let config = r#"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "bias": "none"}"#;
+    std::fs::write(folder.join("adapter_config.json"), config).unwrap();
+    std::fs::write(folder.join("bmn.json"), settings).unwrap();
+}
+
+#[test]
+fn adapters_are_chosen_by_name_and_bring_their_template() {
+    let Some(plain) = engine() else { return };
+    let model = PathBuf::from(std::env::var_os("BMN_DEMO_MODEL").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = ["zero", "noise", "old"].iter().map(|name| folder.path().join(name)).collect();
+    write_adapter(&paths[0], &plain, 0.0, r#"{"template": "model", "prompts": 1}"#);
+    write_adapter(&paths[1], &plain, 1.0, "{}");
+    write_adapter(&paths[2], &plain, 1.0, r#"{"prompts": 99}"#);
+    let adapters = [("zero".to_owned(), paths[0].clone()), ("noise".to_owned(), paths[1].clone())];
+    let options = EngineOptions { model: model.clone(), adapters: adapters.into(), ..EngineOptions::default() };
+    let engine = Arc::new(Engine::open(&options).unwrap());
+    assert_eq!(engine.adapters().collect::<Vec<_>>(), ["noise", "zero"]);
+    let mut session = engine.session().unwrap();
+    let classes = vec![Label::new("cardiology"), Label::new("dermatology")];
+    let request = ClassifyRequest { classes, ..ClassifyRequest::default() };
+    let classify = |session: &mut Session, adapter: Option<&str>, template| {
+        let run = RunOptions { adapter: adapter.map(str::to_owned), template, ..RunOptions::default() };
+        match session.classify(&documents()[..1], &request, &run).unwrap().pop().unwrap().unwrap() {
+            ClassifyAnswer::Single(answer) => answer,
+            ClassifyAnswer::Multi(_) => panic!("expected one class"),
+        }
+    };
+    let base = classify(&mut session, None, Some(Template::Model));
+    let zero = classify(&mut session, Some("zero"), None);
+    let noise = classify(&mut session, Some("noise"), Some(Template::Model));
+    assert_eq!((base.provenance.template.as_str(), zero.provenance.template.as_str()), ("model", "model"));
+    assert_eq!(zero.choice, base.choice);
+    assert_ne!(noise.choice, base.choice);
+    assert!(base.provenance.adapter.is_none() && zero.provenance.adapter != noise.provenance.adapter);
+    assert_eq!(classify(&mut session, Some("noise"), None).provenance.template, "zephyr");
+
+    let options = EngineOptions { model: model.clone(), merge: Some(paths[1].clone()), ..EngineOptions::default() };
+    let merged = Arc::new(Engine::open(&options).unwrap());
+    let answer = classify(&mut merged.session().unwrap(), None, Some(Template::Model));
+    // Merged weights are rounded to bf16, so the probabilities are near those of the adapter, not equal.
+    for ((merged, unmerged), base) in answer.choice.options.iter().zip(&noise.choice.options).zip(&base.choice.options)
+    {
+        assert!((merged.logprob - unmerged.logprob).abs() < 0.3 * (unmerged.logprob - base.logprob).abs().max(1.0));
+    }
+    assert!(answer.provenance.weights.starts_with(&base.provenance.weights));
+    assert_ne!(answer.provenance.weights, base.provenance.weights);
+
+    let options = EngineOptions { model, merge: Some(paths[2].clone()), ..EngineOptions::default() };
+    let error = Engine::open(&options).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "not supported: weights tuned with version 99 of the prompts, this engine has version 1");
 }

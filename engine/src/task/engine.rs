@@ -172,6 +172,12 @@ impl Engine {
     pub fn from_parts(parts: EngineParts) -> Result<Self> {
         let prompts = Prompts::built_in()?;
         parts.settings.check(&prompts)?;
+        let (tokens, rows) = (parts.tokenizer.vocab_size(), parts.model.config().vocab_size);
+        if tokens > rows {
+            return Err(Error::invalid(format!(
+                "tokenizer: expected at most {rows} tokens, as the model has, found {tokens}"
+            )));
+        }
         let zephyr = Frame::new(ChatTemplate::zephyr(), &parts.tokenizer)?;
         let own = parts.template.map(|template| Frame::new(template, &parts.tokenizer)).transpose()?;
         Ok(Self {

@@ -49,10 +49,14 @@ impl Frame {
         &self.hash
     }
 
-    /// Frames one user message. The assistant's header is given, not generated. A header that ends inside a line
+    /// Frames one user message. Where the template does not begin with a control token, the tokenizer's own rule decides
+    /// whether the sequence begins with one, as in training. The assistant's header is given, not generated. A header that ends inside a line
     /// (`[/INST]`) gets a line break, so that the answer's tokens do not merge with it.
     pub fn prompt(&self, tokenizer: &Tokenizer, message: &str) -> Result<Prompt> {
         let mut segments = self.template.render(tokenizer, &[Message { role: "user", content: message }], true)?;
+        if let (Some(Segment::Text(_)), Some(bos), true) = (segments.first(), tokenizer.bos(), tokenizer.adds_bos()) {
+            segments.insert(0, Segment::Control(bos));
+        }
         let controls = segments.iter().rposition(|segment| matches!(segment, Segment::Control(_)));
         let text_from = controls.map_or(0, |at| at + 1);
         let mut before: String = segments[text_from..].iter().map(text_of).collect();
@@ -93,5 +97,38 @@ fn text_of(segment: &Segment) -> &str {
     match segment {
         Segment::Text(text) => text,
         Segment::Control(_) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zephyr_in_the_tokens_of_mistral() {
+        let Some(path) = std::env::var_os("BMN_MISTRAL_TOKENIZER") else {
+            println!("SKIPPED zephyr_in_the_tokens_of_mistral: set BMN_MISTRAL_TOKENIZER, `make test` does");
+            return;
+        };
+        let tokenizer = Tokenizer::open(path.as_ref()).unwrap();
+        let frame = Frame::new(ChatTemplate::zephyr(), &tokenizer).unwrap();
+        let prompt = frame.prompt(&tokenizer, "Hi</s>").unwrap();
+        let pieces: Vec<String> = prompt
+            .ids
+            .iter()
+            .map(|&id| match tokenizer.token_bytes(id) {
+                Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                None => tokenizer.control_name(id).unwrap().to_owned(),
+            })
+            .collect();
+        // One dummy space per segment, as `tokenizers` reads Mistral's tokenizer.json; the text's `</s>` is text.
+        let expected = [
+            "<s>", " <", "|", "user", "|", ">", "\n", "Hi", "</", "s", ">", "</s>", " ", "\n", "<", "|", "ass",
+            "istant", "|", ">", "\n",
+        ];
+        assert_eq!(pieces, expected);
+        assert_eq!((prompt.ids[0], frame.terminator()), (1, 2));
+        let answer = prompt.encode_answer(&tokenizer, "(A) smoker").unwrap();
+        assert_eq!(tokenizer.token_bytes(answer[0]), Some(&b"("[..]));
     }
 }

@@ -104,6 +104,12 @@ impl Tokenizer {
         self.bos
     }
 
+    /// Whether a sequence begins with [`bos`](Self::bos) by the tokenizer's own rule: SentencePiece's does, also where a chat
+    /// template does not write it; a byte-level one's does not.
+    pub fn adds_bos(&self) -> bool {
+        self.bos.is_some() && matches!(self.kind, Kind::SentencePiece(_))
+    }
+
     /// The token that ends an answer, where the model names one.
     pub fn eos(&self) -> Option<u32> {
         self.eos
