@@ -1,5 +1,5 @@
 //! All seven tasks on the demo model: answers are verbatim, probabilities are those of the candidates shown.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use biomistral_nlu::decode::{Continuation, Decoder, DecoderOptions};
 use biomistral_nlu::task::*;
@@ -72,11 +72,13 @@ fn sound(choice: &Choice) {
 fn scores(engine: &Engine, prompt: &[u32], continuations: &[&[u32]]) -> Vec<f64> {
     let model = Arc::clone(engine.model());
     let mut decoder = Decoder::new(Arc::clone(&model).session().unwrap(), DecoderOptions::new(model.config()));
-    let one = |&tokens: &&[u32]| {
-        let scored = decoder.score(&[Continuation { prompt, shared: prompt.len(), adapter: None, tokens }]);
-        scored.into_iter().flat_map(Result::unwrap).flatten().sum()
-    };
-    continuations.iter().map(one).collect()
+    let mut scores = Vec::with_capacity(continuations.len());
+    for tokens in continuations {
+        let request = Continuation { prompt, shared: prompt.len(), adapter: None, tokens };
+        let scored = decoder.score(&[request]).pop().unwrap().unwrap();
+        scores.push(scored.iter().sum());
+    }
+    scores
 }
 
 fn shown_scores(engine: &Engine, prompts: &[ShownPrompt]) {

@@ -85,12 +85,11 @@ fn keep_apart(spans: &mut Vec<FoundSpan>) {
 mod tests {
     use super::super::ask_spans::Place;
     use super::*;
-    use std::ops::Range;
 
     const TEXT: &str = "chest pain and pain and ache";
 
-    fn span(window: usize, places: &[Range<usize>], logprob: f64) -> FoundSpan {
-        let places: Vec<Place> = places.iter().map(|range| Place { range: range.clone(), window }).collect();
+    fn span(window: usize, places: &[(usize, usize)], logprob: f64) -> FoundSpan {
+        let places: Vec<Place> = places.iter().map(|&(start, end)| Place { range: start..end, window }).collect();
         FoundSpan { place: places[0].clone(), places, logprob: Some(logprob), kept_mass: Some(-logprob / 10.0) }
     }
 
@@ -98,10 +97,13 @@ mod tests {
         vec![FoundLabel { label: "p".into(), spans, none_probability: Some(none), limit_reached: false }]
     }
 
-    fn found(windows: Vec<Vec<FoundLabel>>, policy: &SpanPolicy) -> (Vec<(String, Vec<Range<usize>>, f64)>, f64) {
+    /// Text, places and log-probability of each span, and the probability of `None`.
+    type Merged = (Vec<(String, Vec<(usize, usize)>, f64)>, f64);
+
+    fn found(windows: Vec<Vec<FoundLabel>>, policy: &SpanPolicy) -> Merged {
         let merged = merge(TEXT, windows, policy).remove(0);
         let spans = merged.spans.iter().map(|span| {
-            let places = span.places.iter().map(|place| place.range.clone()).collect();
+            let places = span.places.iter().map(|place| (place.range.start, place.range.end)).collect();
             (TEXT[span.place.range.clone()].to_owned(), places, span.logprob.unwrap())
         });
         (spans.collect(), merged.none_probability.unwrap())
@@ -111,12 +113,15 @@ mod tests {
     fn one_text_is_one_span_with_all_its_places_and_the_best_score() {
         let windows = || {
             vec![
-                window(vec![span(0, &[24..28], -1.0), span(0, &[6..10, 15..19], -3.0)], 0.5),
-                window(vec![span(1, &[15..19], -2.0), span(1, &[24..28], -1.0)], 0.25),
+                window(vec![span(0, &[(24, 28)], -1.0), span(0, &[(6, 10), (15, 19)], -3.0)], 0.5),
+                window(vec![span(1, &[(15, 19)], -2.0), span(1, &[(24, 28)], -1.0)], 0.25),
             ]
         };
         let (spans, none) = found(windows(), &SpanPolicy::default());
-        assert_eq!(spans, [("ache".to_owned(), vec![24..28], -1.0), ("pain".to_owned(), vec![6..10, 15..19], -2.0)]);
+        assert_eq!(
+            spans,
+            [("ache".to_owned(), vec![(24, 28)], -1.0), ("pain".to_owned(), vec![(6, 10), (15, 19)], -2.0)]
+        );
         assert_eq!(none, 0.125);
         let (spans, _) = found(windows(), &SpanPolicy { source_order: true, ..SpanPolicy::default() });
         assert_eq!(spans.iter().map(|span| span.0.as_str()).collect::<Vec<_>>(), ["pain", "ache"]);
@@ -129,8 +134,8 @@ mod tests {
     fn of_overlapping_places_the_longest_stays() {
         let policy = SpanPolicy { no_overlap: true, ..SpanPolicy::default() };
         let windows = vec![
-            window(vec![span(0, &[6..10], -0.1), span(0, &[24..28], -1.0)], 0.5),
-            window(vec![span(1, &[0..10], -5.0)], 0.5),
+            window(vec![span(0, &[(6, 10)], -0.1), span(0, &[(24, 28)], -1.0)], 0.5),
+            window(vec![span(1, &[(0, 10)], -5.0)], 0.5),
         ];
         let (spans, _) = found(windows, &policy);
         assert_eq!(spans.iter().map(|span| span.0.as_str()).collect::<Vec<_>>(), ["ache", "chest pain"]);
