@@ -16,8 +16,8 @@ task() { # VERB FILE [FLAG...]: the results go to build/demo/VERB.jsonl
     shift 2
     "$bmn" "$verb" --model "$model" --template model --with-text --out "$out/$verb.jsonl" "$@" "examples/demo/$file"
 }
-task extract notes.jsonl --schema examples/demo/schema.json --max-words 6 --no-overlap
-task events events.jsonl --schema examples/demo/schema.json --max-spans 4 --max-words 6 --no-overlap
+task extract notes.jsonl --schema examples/demo/schema.json --max-spans 3 --max-words 6 --no-overlap
+task events events.jsonl --schema examples/demo/schema.json --max-spans 2 --max-words 6 --no-overlap
 task relate relate.jsonl --schema examples/demo/schema.json --max-words 6 --no-overlap
 task classify classify.jsonl
 task answer answer.jsonl

@@ -80,8 +80,10 @@ fn card(out: &mut String, page: &Page, card: &Card) {
         push(out, format_args!("<div class=\"input\"><b>{}</b><bdi>{}</bdi></div>\n", escape(name), escape(text)));
     }
     if let Some(text) = &card.text {
-        out.push_str("<p class=\"text\" dir=\"auto\">");
-        for run in runs(text, &card.marks) {
+        let runs = runs(text, &card.marks);
+        let depth = runs.iter().flat_map(|run| &run.over).map(|over| over.level).max().unwrap_or(0);
+        push(out, format_args!("<p class=\"text\" dir=\"auto\" style=\"--depth:{depth}\">"));
+        for run in &runs {
             for over in &run.over {
                 let mark = &card.marks[over.mark];
                 let (label, level, tip) = (mark.label, over.level, escape(&mark.tip));
