@@ -1,6 +1,6 @@
 //! The head: logits of chosen tokens, of all, or only their log-sum-exp.
 
-use super::kernel::{DOTS_COLS, Dots};
+use super::kernel::Dots;
 use super::linear::{Block, Piece, project};
 use super::team::Parts;
 use super::{Cpu, CpuMatrix, need};
@@ -10,6 +10,8 @@ use half::bf16;
 
 /// Vocabulary rows whose maximum and sum are kept as one pair.
 const CHUNK_ROWS: usize = 192;
+/// Chosen tokens of one task.
+const IDS: usize = 16;
 
 /// The whole vocabulary as one projection: `sink` gets each chunk's logits.
 fn all(cpu: &Cpu, op: &str, x: (&[bf16], usize), head: &CpuMatrix, sink: impl Fn(Block<'_>) + Sync) -> Result<()> {
@@ -57,7 +59,7 @@ pub(super) fn some(cpu: &Cpu, x: &[bf16], head: &CpuMatrix, asks: &[(u32, &[u32]
         if let Some(id) = ids.iter().find(|&&id| id as usize >= head.rows) {
             return Err(Error::invalid(format!("head_some: expected ids below {}, found {id}", head.rows)));
         }
-        for ids in ids.chunks(DOTS_COLS) {
+        for ids in ids.chunks(IDS) {
             tasks.push((x, ids, at..at + ids.len()));
             at += ids.len();
         }
@@ -66,10 +68,12 @@ pub(super) fn some(cpu: &Cpu, x: &[bf16], head: &CpuMatrix, asks: &[(u32, &[u32]
     let parts = Parts::new(&mut y);
     let work = |i: usize| {
         let (x, ids, range) = &tasks[i];
-        let w: [&[bf16]; DOTS_COLS] = std::array::from_fn(|i| head.row(ids[i.min(ids.len() - 1)] as usize));
-        let dots = Dots { x, w: &w[..ids.len()], u: &[], b: &[], t: 1, ahead: 0 };
         // SAFETY: the tasks' ranges are disjoint.
-        (cpu.kernels.dots)(&dots, unsafe { parts.range(range.clone()) }, ids.len());
+        let y = unsafe { parts.range(range.clone()) };
+        for (y, &id) in y.iter_mut().zip(*ids) {
+            let dots = Dots { x, w: head.row(id as usize), u: &[], b: &[], shape: [1, 1, head.cols, 0] };
+            (cpu.kernels.dots)(&dots, std::slice::from_mut(y), 1);
+        }
     };
     // A task takes about a microsecond: few are not worth waking anyone.
     match tasks.len() {

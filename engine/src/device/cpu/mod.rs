@@ -86,7 +86,11 @@ pub struct CpuMatrix {
 
 impl CpuMatrix {
     fn row(&self, n: usize) -> &[bf16] {
-        &self.data[n * self.cols..(n + 1) * self.cols]
+        self.rows_of(n..n + 1)
+    }
+
+    fn rows_of(&self, rows: Range<usize>) -> &[bf16] {
+        &self.data[rows.start * self.cols..rows.end * self.cols]
     }
 }
 

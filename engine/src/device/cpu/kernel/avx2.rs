@@ -45,79 +45,74 @@ fn halves(pairs: __m256i) -> (__m256, __m256) {
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn dots_any(d: &Dots<'_>, y: &mut [f32], stride: usize) {
-    let (k, r) = d.check(y, stride);
-    let mut t = 0;
-    while t < d.t {
-        // 2 · T · N accumulators of 16 registers; wide in N for one row, in T for more.
-        let (rows, cols) = if d.t - t == 1 { (1, 4) } else { (2, 2) };
-        for first in (0..d.w.len()).step_by(cols) {
-            // SAFETY: `check` has compared all lengths; `t + rows <= d.t` and `first` is below the number of weight rows.
+    let [t, n, ..] = d.check(y, stride);
+    // 2 · T · N accumulators of 16 registers: all columns in N for one row, some in T for more.
+    let (rows, cols) = if t == 1 { (1, 4) } else { (2, 2) };
+    for first in (0..n).step_by(cols) {
+        for row in (0..t).step_by(rows) {
+            // SAFETY: `check` has compared all lengths; `row < t` and `first < n`.
             unsafe {
                 match rows {
-                    1 => dots_tile::<1, 4>(d, k, r, t, first, y, stride),
-                    _ => dots_tile::<2, 2>(d, k, r, t, first, y, stride),
+                    1 => dots_tile::<1, 4>(d, row, first, y, stride),
+                    _ => dots_tile::<2, 2>(d, row, first, y, stride),
                 }
             }
         }
-        t += rows;
     }
 }
 
+/// Rows `row..` by columns `first..`; those past the last repeat it and are not stored.
+///
 /// # Safety
-/// `d.x` has rows `t..t + T` of `k`, `d.w` at least `first + 1` rows of `k`, `d.u` and `d.b` alike of `r` unless `d.b` is
-/// empty.
+/// `d` passed `check`, `row < T`, `first < N`.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn dots_tile<const T: usize, const N: usize>(
     d: &Dots<'_>,
-    k: usize,
-    r: usize,
-    t: usize,
+    row: usize,
     first: usize,
     y: &mut [f32],
     stride: usize,
 ) {
-    let cols = (d.w.len() - first).min(N);
-    let row =
-        |rows: &[&[bf16]]| -> [*const bf16; N] { std::array::from_fn(|n| rows[first + n.min(cols - 1)].as_ptr()) };
+    let [t, n, k, r] = d.shape;
+    let (rows, cols) = ((t - row).min(T), (n - first).min(N));
     let mut acc = [[[_mm256_setzero_ps(); 2]; N]; T];
-    // SAFETY: this function's contract.
+    // SAFETY: all rows and columns are those of the shape.
     unsafe {
-        dots_run(&mut acc, d.x.as_ptr().add(t * k), row(d.w), k, d.ahead);
-        if !d.b.is_empty() {
-            dots_run(&mut acc, d.u.as_ptr().add(t * r), row(d.b), r, 0);
-        }
+        let xs = |x: &[bf16], k: usize| std::array::from_fn(|i| x.as_ptr().add((row + i.min(rows - 1)) * k));
+        let ws = |w: &[bf16], k: usize| std::array::from_fn(|j| w.as_ptr().add((first + j.min(cols - 1)) * k));
+        dots_run(&mut acc, xs(d.x, k), ws(d.w, k), k);
+        dots_run(&mut acc, xs(d.u, r), ws(d.b, r), r);
     }
-    for (i, acc) in acc.iter().enumerate() {
-        for (n, acc) in acc.iter().enumerate().take(cols) {
+    for (i, acc) in acc.iter().enumerate().take(rows) {
+        for (j, acc) in acc.iter().enumerate().take(cols) {
             let mut lanes = [0f32; LANES];
             // SAFETY: `lanes` has 16 elements.
             unsafe {
                 _mm256_storeu_ps(lanes.as_mut_ptr(), acc[0]);
                 _mm256_storeu_ps(lanes.as_mut_ptr().add(8), acc[1]);
             }
-            y[(t + i) * stride + first + n] = tree(lanes);
+            y[(row + i) * stride + first + j] = tree(lanes);
         }
     }
 }
 
 /// # Safety
-/// `x` points to `T` rows of `k` elements, each `w` to `k`.
+/// Each `x` and `w` points to `k` elements.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn dots_run<const T: usize, const N: usize>(
     acc: &mut [[[__m256; 2]; N]; T],
-    x: *const bf16,
+    x: [*const bf16; T],
     w: [*const bf16; N],
     k: usize,
-    ahead: usize,
 ) {
     let whole = k / CHUNK * CHUNK;
     // SAFETY: offsets stay below `k`; a prefetch may point anywhere.
     unsafe {
         for i in (0..whole).step_by(CHUNK) {
-            let xs = std::array::from_fn(|t| x.add(t * k + i));
-            w.iter().for_each(|w| _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(i + ahead).cast()));
+            let xs = std::array::from_fn(|t| x[t].add(i));
+            w.iter().for_each(|w| _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(i + 2048).cast()));
             dots_chunk(acc, xs, std::array::from_fn(|n| w[n].add(i)));
         }
         if whole < k {
@@ -126,7 +121,7 @@ unsafe fn dots_run<const T: usize, const N: usize>(
                 std::ptr::copy_nonoverlapping(from.add(whole), to.as_mut_ptr(), k - whole);
                 to
             };
-            let xs: [_; T] = std::array::from_fn(|t| padded(x.add(t * k)));
+            let xs: [_; T] = std::array::from_fn(|t| padded(x[t]));
             let ws: [_; N] = std::array::from_fn(|n| padded(w[n]));
             dots_chunk(acc, std::array::from_fn(|t| xs[t].as_ptr()), std::array::from_fn(|n| ws[n].as_ptr()));
         }

@@ -38,75 +38,52 @@ entry!(wide, (d: &Wide<'_>, y: &mut [f32], stride: usize), wide_any(d, y, stride
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
 fn dots_any(d: &Dots<'_>, y: &mut [f32], stride: usize) {
-    let (k, r) = d.check(y, stride);
-    // T · N accumulators, at most 24 of 32 registers; a weight row past the last repeats it and is not stored.
-    let n = if d.t <= 3 {
-        8
-    } else if d.t <= 6 {
-        4
-    } else {
-        2
-    };
-    for first in (0..d.w.len()).step_by(n) {
-        let y = &mut y[first..];
-        // SAFETY: `check` has compared all lengths, `first` is below the number of weight rows.
-        unsafe {
-            match d.t {
-                1 => dots_tile::<1, 8>(d, k, r, first, y, stride),
-                2 => dots_tile::<2, 8>(d, k, r, first, y, stride),
-                3 => dots_tile::<3, 8>(d, k, r, first, y, stride),
-                4 => dots_tile::<4, 4>(d, k, r, first, y, stride),
-                5 => dots_tile::<5, 4>(d, k, r, first, y, stride),
-                6 => dots_tile::<6, 4>(d, k, r, first, y, stride),
-                7 => dots_tile::<7, 2>(d, k, r, first, y, stride),
-                8 => dots_tile::<8, 2>(d, k, r, first, y, stride),
-                9 => dots_tile::<9, 2>(d, k, r, first, y, stride),
-                10 => dots_tile::<10, 2>(d, k, r, first, y, stride),
-                11 => dots_tile::<11, 2>(d, k, r, first, y, stride),
-                _ => dots_tile::<12, 2>(d, k, r, first, y, stride),
-            }
+    let [t, ..] = d.check(y, stride);
+    // SAFETY: `check` has compared all lengths.
+    unsafe {
+        match t {
+            1 => dots_rows::<1, 1>(d, y, stride),
+            2 => dots_rows::<2, 1>(d, y, stride),
+            3 => dots_rows::<3, 1>(d, y, stride),
+            4 => dots_rows::<4, 2>(d, y, stride),
+            5 => dots_rows::<5, 2>(d, y, stride),
+            6 => dots_rows::<6, 2>(d, y, stride),
+            7 => dots_rows::<7, 2>(d, y, stride),
+            _ => dots_rows::<8, 2>(d, y, stride),
         }
     }
 }
 
+/// Weight rows one after the other, so that memory is read in one stream (eight rows side by side: 41 % of the machine's
+/// bandwidth at K = 576, one: 100 %); two where loading `x` would take longer. Eight at a time are summed.
+///
 /// # Safety
-/// `d.x` has `T` rows of `k`, `d.w` at least `first + 1` rows of `k`, `d.u` and `d.b` alike of `r` unless `d.b` is empty.
+/// `d` passed `check` and has `T` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-unsafe fn dots_tile<const T: usize, const N: usize>(
-    d: &Dots<'_>,
-    k: usize,
-    r: usize,
-    first: usize,
-    y: &mut [f32],
-    stride: usize,
-) {
-    let cols = (d.w.len() - first).min(N);
-    let row =
-        |rows: &[&[bf16]]| -> [*const bf16; N] { std::array::from_fn(|n| rows[first + n.min(cols - 1)].as_ptr()) };
-    let mut acc = [[_mm512_setzero_ps(); N]; T];
-    // SAFETY: this function's contract.
-    unsafe {
-        dots_run(&mut acc, d.x.as_ptr(), row(d.w), k, d.ahead);
-        if !d.b.is_empty() {
-            dots_run(&mut acc, d.u.as_ptr(), row(d.b), r, 0);
-        }
-    }
-    let mut sums = [[0f32; LANES]; 2];
-    for (group, sums) in sums.iter_mut().enumerate().take((T * N).div_ceil(LANES)) {
-        let flat = |i: usize| {
-            if group * LANES + i < T * N {
-                acc[(group * LANES + i) / N][(group * LANES + i) % N]
-            } else {
-                _mm512_setzero_ps()
+unsafe fn dots_rows<const T: usize, const N: usize>(d: &Dots<'_>, y: &mut [f32], stride: usize) {
+    let [_, n, k, r] = d.shape;
+    let mut acc = [[_mm512_setzero_ps(); 8]; T];
+    for first in (0..n).step_by(8) {
+        let cols = (n - first).min(8);
+        for j in (0..cols).step_by(N) {
+            let mut sums = [[_mm512_setzero_ps(); N]; T];
+            // A row past the last repeats it. SAFETY: so all are below `N`.
+            unsafe {
+                let row =
+                    |w: &[bf16], k: usize| std::array::from_fn(|i| w.as_ptr().add((first + j + i).min(n - 1) * k));
+                dots_run(&mut sums, d.x.as_ptr(), row(d.w, k), k);
+                if r > 0 {
+                    dots_run(&mut sums, d.u.as_ptr(), row(d.b, r), r);
+                }
             }
-        };
-        // SAFETY: `sums` has 16 elements.
-        unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), tree16(std::array::from_fn(flat))) };
-    }
-    for t in 0..T {
-        for n in 0..cols {
-            y[t * stride + n] = sums[(t * N + n) / LANES][(t * N + n) % LANES];
+            acc.iter_mut().zip(sums).for_each(|(acc, sums)| acc[j..j + N].copy_from_slice(&sums));
+        }
+        for (t, acc) in acc.iter().enumerate() {
+            let mut sums = [0f32; LANES];
+            // SAFETY: `sums` has 16 elements.
+            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), tree8(*acc)) };
+            y[t * stride + first..][..cols].copy_from_slice(&sums[..cols]);
         }
     }
 }
@@ -116,31 +93,31 @@ unsafe fn dots_tile<const T: usize, const N: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
 unsafe fn dots_run<const T: usize, const N: usize>(
-    acc: &mut [[__m512; N]; T],
+    sums: &mut [[__m512; N]; T],
     x: *const bf16,
     w: [*const bf16; N],
     k: usize,
-    ahead: usize,
 ) {
+    // Elements to what is prefetched: 4 and 6 KiB were best, 2 and 8 KiB up to a fifth slower.
+    let ahead = if T == 1 { 2048 } else { 3072 };
     let whole = k / CHUNK * CHUNK;
-    // SAFETY: offsets stay below `k` by the loops' bounds and the mask; a prefetch may point anywhere.
+    let mut acc = *sums;
+    // SAFETY: offsets stay below `k` by the loop's bound and the mask; a prefetch may point anywhere.
     unsafe {
-        for i in (0..whole).step_by(CHUNK) {
+        let mut i = 0;
+        while i < whole {
             let mut ws = [_mm512_setzero_si512(); N];
             for n in 0..N {
                 ws[n] = _mm512_loadu_si512(w[n].add(i).cast());
-                _mm_prefetch::<_MM_HINT_T0>(w[n].wrapping_add(i + ahead).cast());
+                _mm_prefetch::<_MM_HINT_T1>(w[n].wrapping_add(i + ahead).cast());
             }
             for t in 0..T {
                 let xs = _mm512_loadu_si512(x.add(t * k + i).cast());
                 for n in 0..N {
-                    acc[t][n] = _mm512_dpbf16_ps(
-                        acc[t][n],
-                        transmute::<__m512i, __m512bh>(xs),
-                        transmute::<__m512i, __m512bh>(ws[n]),
-                    );
+                    acc[t][n] = dot(acc[t][n], xs, ws[n]);
                 }
             }
+            i += CHUNK;
         }
         if whole < k {
             let mask = u32::MAX >> (CHUNK - (k - whole));
@@ -148,34 +125,47 @@ unsafe fn dots_run<const T: usize, const N: usize>(
             for t in 0..T {
                 let xs = _mm512_maskz_loadu_epi16(mask, x.add(t * k + whole).cast());
                 for n in 0..N {
-                    acc[t][n] = _mm512_dpbf16_ps(
-                        acc[t][n],
-                        transmute::<__m512i, __m512bh>(xs),
-                        transmute::<__m512i, __m512bh>(ws[n]),
-                    );
+                    acc[t][n] = dot(acc[t][n], xs, ws[n]);
                 }
             }
         }
     }
+    *sums = acc;
 }
 
-/// The sums of 16 accumulators in the common order.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-fn tree16(a: [__m512; LANES]) -> __m512 {
-    // l + (l+8): halves [a | b].
-    let pair =
-        |a: __m512, b: __m512| _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
-    // l + (l+4): quarters [a0 | a1 | b0 | b1] of two halves each.
-    let quad =
-        |a: __m512, b: __m512| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
-    // l + (l+2), then l + (l+1), within each quarter.
-    let two = |a: __m512, b: __m512| _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
-    let one = |a: __m512, b: __m512| _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xdd>(a, b));
-    let four = |i: usize| quad(pair(a[i], a[i + 1]), pair(a[i + 2], a[i + 3]));
-    let all = one(two(four(0), four(4)), two(four(8), four(12)));
+fn dot(acc: __m512, x: __m512i, w: __m512i) -> __m512 {
+    // SAFETY: both types are 64 bytes of plain data.
+    unsafe { _mm512_dpbf16_ps(acc, transmute::<__m512i, __m512bh>(x), transmute::<__m512i, __m512bh>(w)) }
+}
+
+/// `l + (l+8)` and `l + (l+4)` of four accumulators, each left in a quarter.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+fn tree4(a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
+    let pair = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+    let (ab, cd) = (pair(a, b), pair(c, d));
+    _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xdd>(ab, cd))
+}
+
+/// `l + (l+2)`, then `l + (l+1)`, of quarters.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+fn tree_quarters(a: [__m512; 4]) -> __m512 {
+    let two = |a, b| _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
+    let (ab, cd) = (two(a[0], a[1]), two(a[2], a[3]));
+    let all = _mm512_add_ps(_mm512_shuffle_ps::<0x88>(ab, cd), _mm512_shuffle_ps::<0xdd>(ab, cd));
     // Quarter i holds sums i, i + 4, i + 8, i + 12.
     _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), all)
+}
+
+/// The sums of 8 accumulators, in the lower half.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+fn tree8(a: [__m512; 8]) -> __m512 {
+    let (low, high) = (tree4(a[0], a[1], a[2], a[3]), tree4(a[4], a[5], a[6], a[7]));
+    tree_quarters([low, high, low, high])
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -185,53 +175,55 @@ fn pack_group(rows: &[&[bf16]], pairs: &mut [u32], stride: usize, cols: usize, a
     let chunks = k.div_ceil(CHUNK);
     assert!(rows.len() <= GROUP && rows.iter().all(|row| row.len() == k) && at + GROUP <= cols);
     assert!(stride >= chunks * cols && pairs.len() >= LANES * stride);
-    let zeros = _mm512_setzero_si512();
+    // An absent row repeats the first under an empty mask.
+    let present: [bool; GROUP] = std::array::from_fn(|i| i < rows.len());
+    let row: [*const bf16; GROUP] = std::array::from_fn(|i| rows[if present[i] { i } else { 0 }].as_ptr());
     for c in 0..chunks {
         let mask = if (c + 1) * CHUNK <= k { u32::MAX } else { u32::MAX >> (CHUNK - k % CHUNK) };
-        let mut block = [zeros; GROUP];
-        for (block, row) in block.iter_mut().zip(rows) {
-            // SAFETY: the mask leaves elements below `k`, the length of the row.
-            *block = unsafe { _mm512_maskz_loadu_epi16(mask, row.as_ptr().add(c * CHUNK).cast()) };
-        }
-        let block = transpose(block);
-        for position in 0..LANES {
-            // SAFETY: position · stride + c · cols + at + 16 <= 16 · stride <= the length, asserted above.
-            unsafe {
-                _mm512_storeu_si512(
-                    pairs.as_mut_ptr().add(position * stride + c * cols + at).cast(),
-                    block[lane(position)],
-                )
-            };
+        let masks: [u32; GROUP] = std::array::from_fn(|i| if present[i] { mask } else { 0 });
+        // SAFETY: the masks leave elements below `k`, the length of each row; position · stride + c · cols + at + 16
+        // <= 16 · stride <= the length of `pairs`.
+        unsafe {
+            let out = pairs.as_mut_ptr().add(c * cols + at);
+            if masks == [u32::MAX; GROUP] {
+                transpose(|i| _mm512_loadu_si512(row[i].add(c * CHUNK).cast()), out, stride);
+            } else {
+                transpose(|i| _mm512_maskz_loadu_epi16(masks[i], row[i].add(c * CHUNK).cast()), out, stride);
+            }
         }
     }
 }
 
-/// Transposes 16 rows of 16 pairs.
+/// Writes the transpose of 16 rows of 16 pairs: column `lane(position)` to `out + position · stride`.
+///
+/// # Safety
+/// `out` has room for that.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-fn transpose(a: [__m512i; 16]) -> [__m512i; 16] {
-    // 4 × 4 pairs within 128-bit lanes ...
-    let b: [__m512i; 16] = std::array::from_fn(|i| {
-        let (g, j) = (i / 4 * 4, i % 4);
-        let (p, q) = if j < 2 { (a[g], a[g + 1]) } else { (a[g + 2], a[g + 3]) };
-        if j % 2 == 0 { _mm512_unpacklo_epi32(p, q) } else { _mm512_unpackhi_epi32(p, q) }
+unsafe fn transpose(row: impl Fn(usize) -> __m512i, out: *mut u32, stride: usize) {
+    // Blocks of 4 × 4: quarter q of c[g][j] is column 4q + j of rows 4g..4g+4 ...
+    let c: [[__m512i; 4]; 4] = std::array::from_fn(|g| {
+        let (a, b, c, d) = (row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3));
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        let (low, high) = (_mm512_unpacklo_epi64, _mm512_unpackhi_epi64);
+        [low(ab, cd), high(ab, cd), low(ef, gh), high(ef, gh)]
     });
-    let c: [__m512i; 16] = std::array::from_fn(|i| {
-        let (g, j) = (i / 4 * 4, i % 4);
-        let (p, q) = (b[g + j / 2], b[g + 2 + j / 2]);
-        if j % 2 == 0 { _mm512_unpacklo_epi64(p, q) } else { _mm512_unpackhi_epi64(p, q) }
-    });
-    // ... c[4g + j] holds column 4q + j of rows 4g..4g+4 in lane q; then the 4 × 4 lanes.
-    let d: [__m512i; 16] = std::array::from_fn(|i| {
-        let (j, s) = (i % 4, i / 4);
-        let (p, q) = if s < 2 { (c[j], c[4 + j]) } else { (c[8 + j], c[12 + j]) };
-        if s % 2 == 0 { _mm512_shuffle_i32x4::<0x88>(p, q) } else { _mm512_shuffle_i32x4::<0xdd>(p, q) }
-    });
-    std::array::from_fn(|i| {
-        let (j, q) = (i % 4, i / 4);
-        let (lo, hi) = (d[(q % 2) * 4 + j], d[(2 + q % 2) * 4 + j]);
-        if q < 2 { _mm512_shuffle_i32x4::<0x88>(lo, hi) } else { _mm512_shuffle_i32x4::<0xdd>(lo, hi) }
-    })
+    // ... then the 4 × 4 quarters of each j.
+    for j in 0..4 {
+        let even = (_mm512_shuffle_i32x4::<0x88>(c[0][j], c[1][j]), _mm512_shuffle_i32x4::<0x88>(c[2][j], c[3][j]));
+        let odd = (_mm512_shuffle_i32x4::<0xdd>(c[0][j], c[1][j]), _mm512_shuffle_i32x4::<0xdd>(c[2][j], c[3][j]));
+        let columns = [
+            _mm512_shuffle_i32x4::<0x88>(even.0, even.1),
+            _mm512_shuffle_i32x4::<0x88>(odd.0, odd.1),
+            _mm512_shuffle_i32x4::<0xdd>(even.0, even.1),
+            _mm512_shuffle_i32x4::<0xdd>(odd.0, odd.1),
+        ];
+        for (q, column) in columns.into_iter().enumerate() {
+            // Reversing bits is its own inverse: `lane` also says where a lane stands. SAFETY: the caller's.
+            unsafe { _mm512_storeu_si512(out.add(lane(4 * q + j) * stride).cast(), column) };
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -272,9 +264,9 @@ unsafe fn wide_tile<const M: usize, const V: usize>(d: &Wide<'_>, m: usize, y: &
                 for _ in 0..*chunks {
                     let wv: [__m512i; V] = std::array::from_fn(|v| _mm512_loadu_si512(ws.add(v * LANES).cast()));
                     for i in 0..M {
-                        let xv = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(*xs.add(i) as i32));
+                        let xv = _mm512_set1_epi32(*xs.add(i) as i32);
                         for v in 0..V {
-                            acc[i][v] = _mm512_dpbf16_ps(acc[i][v], xv, transmute::<__m512i, __m512bh>(wv[v]));
+                            acc[i][v] = dot(acc[i][v], xv, wv[v]);
                         }
                     }
                     xs = xs.add(GROUP);

@@ -28,10 +28,8 @@ use std::ops::Range;
 pub const LANES: usize = 16;
 /// Elements that one round over the lanes takes.
 pub const CHUNK: usize = 32;
-/// Rows of `x` that [`Dots`] takes at most, and the group of packed rows.
-pub const DOTS_ROWS: usize = 12;
-/// Weight rows of one [`Dots`] at most.
-pub const DOTS_COLS: usize = 8;
+/// Rows of `x` that [`Dots`] takes at most.
+pub const DOTS_ROWS: usize = 8;
 /// Rows of one packed group.
 pub const GROUP: usize = 16;
 
@@ -55,28 +53,24 @@ pub fn tree(mut lanes: [f32; LANES]) -> f32 {
 pub struct Dots<'a> {
     /// `[T, K]`, `1 <= T <= DOTS_ROWS`.
     pub x: &'a [bf16],
-    /// `1 <= N <= DOTS_COLS` rows of `K`.
-    pub w: &'a [&'a [bf16]],
+    /// `[N, K]`.
+    pub w: &'a [bf16],
     /// `[T, R]`, empty without a low-rank update.
     pub u: &'a [bf16],
-    /// `N` rows of `R`, empty without a low-rank update.
-    pub b: &'a [&'a [bf16]],
-    /// `T`.
-    pub t: usize,
-    /// Elements from a weight's element to the one to prefetch with it: the next `w`'s.
-    pub ahead: usize,
+    /// `[N, R]`, empty without a low-rank update.
+    pub b: &'a [bf16],
+    /// `T`, `N`, `K` and `R`.
+    pub shape: [usize; 4],
 }
 
 impl Dots<'_> {
-    /// `(K, R)`; panics if the shapes disagree, which the kernels rely on.
-    fn check(&self, y: &[f32], stride: usize) -> (usize, usize) {
-        let (k, r) = (self.w[0].len(), self.b.first().map_or(0, |b| b.len()));
-        assert!((1..=DOTS_ROWS).contains(&self.t) && (1..=DOTS_COLS).contains(&self.w.len()));
-        assert!(self.x.len() >= self.t * k && self.u.len() >= self.t * r);
-        assert!(self.w.iter().all(|w| w.len() == k) && self.b.iter().all(|b| b.len() == r));
-        assert!(self.b.is_empty() || self.b.len() == self.w.len());
-        assert!(stride >= self.w.len() && y.len() >= (self.t - 1) * stride + self.w.len());
-        (k, r)
+    /// The shape; panics if it disagrees with the lengths, which the kernels rely on.
+    fn check(&self, y: &[f32], stride: usize) -> [usize; 4] {
+        let [t, n, k, r] = self.shape;
+        assert!((1..=DOTS_ROWS).contains(&t) && n >= 1 && k >= 1);
+        assert!(self.x.len() >= t * k && self.w.len() >= n * k && self.u.len() >= t * r && self.b.len() >= n * r);
+        assert!(stride >= n && y.len() >= (t - 1) * stride + n);
+        self.shape
     }
 }
 

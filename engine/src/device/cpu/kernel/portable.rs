@@ -41,14 +41,12 @@ fn run(lanes: &mut [f32; LANES], x: &[bf16], w: &[bf16]) {
 }
 
 fn dots(d: &Dots<'_>, y: &mut [f32], stride: usize) {
-    let (k, r) = d.check(y, stride);
-    for t in 0..d.t {
-        for (n, w) in d.w.iter().enumerate() {
+    let [t, n, k, r] = d.check(y, stride);
+    for n in 0..n {
+        for t in 0..t {
             let mut lanes = [0f32; LANES];
-            run(&mut lanes, &d.x[t * k..][..k], w);
-            if let Some(b) = d.b.get(n) {
-                run(&mut lanes, &d.u[t * r..][..r], b);
-            }
+            run(&mut lanes, &d.x[t * k..][..k], &d.w[n * k..][..k]);
+            run(&mut lanes, &d.u[t * r..][..r], &d.b[n * r..][..r]);
             y[t * stride + n] = tree(lanes);
         }
     }

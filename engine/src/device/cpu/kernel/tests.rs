@@ -47,14 +47,12 @@ fn dots_follow_the_order_bit_by_bit() {
             for (t, n, r) in (1..=DOTS_ROWS).flat_map(|t| [(t, 1, 0), (t, 5, 3), (t, 8, 16), (t, 7, 33)]) {
                 let (x, w) = (noise(1, t * k), noise(2, n * k));
                 let (u, b) = (noise(3, t * r), noise(4, n * r));
-                let (w, b) = (rows(&w, k), if r > 0 { rows(&b, r) } else { Vec::new() });
                 let stride = n + 3;
                 let mut y = vec![f32::NAN; t * stride];
-                (kernels(isa).dots)(&Dots { x: &x, w: &w, u: &u, b: &b, t, ahead: 0 }, &mut y, stride);
+                (kernels(isa).dots)(&Dots { x: &x, w: &w, u: &u, b: &b, shape: [t, n, k, r] }, &mut y, stride);
                 for i in 0..t {
                     for j in 0..n {
-                        let mut parts = vec![(&x[i * k..][..k], w[j])];
-                        parts.extend(b.get(j).map(|b| (&u[i * r..][..r], *b)));
+                        let parts = [(&x[i * k..][..k], &w[j * k..][..k]), (&u[i * r..][..r], &b[j * r..][..r])];
                         let want = by_the_book(&parts);
                         assert_eq!(
                             y[i * stride + j].to_bits(),
@@ -135,19 +133,19 @@ fn wide_follows_the_order_bit_by_bit() {
 fn shapes_that_disagree_panic_instead_of_reading_past_the_end() {
     let x = noise(1, 64);
     for isa in isas() {
-        let w: [&[bf16]; 1] = [&x];
-        let short = std::panic::catch_unwind(|| {
-            (kernels(isa).dots)(&Dots { x: &x[..63], w: &w, u: &[], b: &[], t: 1, ahead: 0 }, &mut [0.0], 1)
-        });
-        assert!(short.is_err(), "{isa:?}");
-        let ragged = std::panic::catch_unwind(|| {
-            (kernels(isa).dots)(
-                &Dots { x: &x, w: &[&x[..64], &x[..63]], u: &[], b: &[], t: 1, ahead: 0 },
-                &mut [0.0; 2],
-                2,
-            )
-        });
-        assert!(ragged.is_err(), "{isa:?}");
+        let run = |x: &[bf16], w: &[bf16], shape, room: usize| {
+            let dots = Dots { x, w, u: &[], b: &[], shape };
+            std::panic::catch_unwind(|| (kernels(isa).dots)(&dots, &mut vec![0.0; room], 2)).is_err()
+        };
+        assert!(!run(&x, &x, [1, 2, 32, 0], 2), "{isa:?}");
+        let bad = [
+            run(&x[..31], &x, [1, 2, 32, 0], 2),
+            run(&x, &x[..63], [1, 2, 32, 0], 2),
+            run(&x, &x, [1, 2, 32, 1], 2),
+            run(&x, &x, [2, 2, 32, 0], 3),
+            run(&x, &x, [1, 3, 20, 0], 3),
+        ];
+        assert_eq!(bad, [true; 5], "{isa:?}");
     }
 }
 

@@ -1,16 +1,10 @@
 //! Few rows: each weight row is read once and meets all rows of `x` while it is in registers.
 
-use super::super::kernel::{DOTS_COLS, Dots, LANES};
+use super::super::kernel::{Dots, LANES};
 use super::{Block, Piece, Projection, Segment, segments};
 use crate::Result;
 use half::bf16;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-
-/// The rows in `range`, the last one repeated.
-fn rows<'a>(range: Range<usize>, row: impl Fn(usize) -> &'a [bf16]) -> [&'a [bf16]; DOTS_COLS] {
-    std::array::from_fn(|i| row((range.start + i).min(range.end - 1)))
-}
 
 impl Projection<'_> {
     pub(super) fn few<const P: usize>(
@@ -24,47 +18,39 @@ impl Projection<'_> {
         let updates = self.few_updates(&segments)?;
         self.cpu.team.run_ranges(jobs, |range| {
             let mut y = Vec::new();
-            for job in range.clone() {
+            for job in range {
                 let pieces = pieces(job);
                 let width = pieces[0].rows.len().next_multiple_of(LANES);
                 let stride = P * width;
                 y.resize(t * stride, 0.0);
                 for (p, piece) in pieces.iter().enumerate() {
-                    for start in piece.rows.clone().step_by(DOTS_COLS) {
-                        let n = start..piece.rows.end.min(start + DOTS_COLS);
-                        let ahead = n.end < piece.rows.end || job + 1 < range.end;
-                        let y = &mut y[p * width + start - piece.rows.start..];
-                        self.few_columns(piece.linear, n, ahead, &segments, &updates, y, stride);
-                    }
+                    let y = &mut y[p * width..];
+                    self.few_columns(piece, &segments, &updates, y, stride);
                 }
                 sink(Block { job, rows: 0..t, y: &mut y, stride });
             }
         })
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn few_columns(
-        &self,
-        linear: usize,
-        n: Range<usize>,
-        ahead: bool,
-        segments: &[Segment],
-        updates: &[Vec<bf16>],
-        y: &mut [f32],
-        stride: usize,
-    ) {
-        let w = rows(n.clone(), |n| self.linears[linear].weight.row(n));
-        for (s, segment) in segments.iter().enumerate() {
-            let b = self.part(segment, linear).map(|part| rows(n.clone(), |n| part.b.row(n)));
-            let dots = Dots {
-                x: &self.x[segment.rows.start * self.k..],
-                w: &w[..n.len()],
-                u: &updates[s * self.linears.len() + linear],
-                b: b.as_ref().map_or(&[], |b| &b[..n.len()]),
-                t: segment.rows.len(),
-                ahead: if ahead { DOTS_COLS * self.k } else { 0 },
-            };
-            (self.cpu.kernels.dots)(&dots, &mut y[segment.rows.start * stride..], stride);
+    /// The columns of `piece`, a few weight rows at a time where several segments read them.
+    fn few_columns(&self, piece: &Piece, segments: &[Segment], updates: &[Vec<bf16>], y: &mut [f32], stride: usize) {
+        let (linear, k) = (&self.linears[piece.linear], self.k);
+        let step = if segments.len() == 1 { piece.rows.len().max(1) } else { LANES };
+        for start in piece.rows.clone().step_by(step) {
+            let n = start..piece.rows.end.min(start + step);
+            for (s, segment) in segments.iter().enumerate() {
+                let part = self.part(segment, piece.linear);
+                let r = part.map_or(0, |part| part.b.cols);
+                let dots = Dots {
+                    x: &self.x[segment.rows.start * k..],
+                    w: linear.weight.rows_of(n.clone()),
+                    u: &updates[s * self.linears.len() + piece.linear],
+                    b: part.map_or(&[], |part| part.b.rows_of(n.clone())),
+                    shape: [segment.rows.len(), n.len(), k, r],
+                };
+                let at = segment.rows.start * stride + start - piece.rows.start;
+                (self.cpu.kernels.dots)(&dots, &mut y[at..], stride);
+            }
         }
     }
 
@@ -78,13 +64,9 @@ impl Projection<'_> {
                 let Some(part) = self.part(segment, i % l) else { return };
                 let (t, r) = (segment.rows.len(), part.a.rows);
                 let mut y = vec![0f32; t * r];
-                for start in (0..r).step_by(DOTS_COLS) {
-                    let n = start..r.min(start + DOTS_COLS);
-                    let w = rows(n.clone(), |n| part.a.row(n));
-                    let x = &self.x[segment.rows.start * self.k..];
-                    let dots = Dots { x, w: &w[..n.len()], u: &[], b: &[], t, ahead: DOTS_COLS * self.k };
-                    (self.cpu.kernels.dots)(&dots, &mut y[start..], r);
-                }
+                let x = &self.x[segment.rows.start * self.k..];
+                let dots = Dots { x, w: &part.a.data, u: &[], b: &[], shape: [t, r, self.k, 0] };
+                (self.cpu.kernels.dots)(&dots, &mut y, r);
                 *updates[i].lock().unwrap_or_else(PoisonError::into_inner) = self.scaled(part.scale, &mut y);
             })?;
         }
