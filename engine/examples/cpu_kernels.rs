@@ -95,7 +95,7 @@ fn peak(threads: usize) -> Option<f64> {
     if is_x86_feature_detected!("avx512bf16") {
         let rounds = 2_000_000;
         // SAFETY: the machine has the instructions.
-        let seconds = best(threads, 9, || on_all(threads, |_| drop(std::hint::black_box(unsafe { products(rounds) }))));
+        let seconds = best(threads, 9, || on_all(threads, |_| _ = std::hint::black_box(unsafe { products(rounds) })));
         return Some((threads * rounds * 12 * 64) as f64 / seconds / 1e9);
     }
     None

@@ -318,6 +318,10 @@ impl Device for Cpu {
         let piece = |job: usize| [Piece { linear: 0, rows: columns(job) }];
         project(self, "linear_add", (x, t), &[weight], (n.div_ceil(width), piece), |block| {
             let columns = columns(block.job);
+            // Rows of `h` are too far apart for the processor to guess: ask for those of the next block.
+            for t in block.rows.end..t.min(block.rows.end + block.rows.len()) {
+                parts.prefetch(t * n + columns.start..t * n + columns.end);
+            }
             for (t, y) in block.rows.clone().zip(block.y.chunks(block.stride)) {
                 // SAFETY: each row and column comes once.
                 (self.kernels.add)(y, unsafe { parts.range(t * n + columns.start..t * n + columns.end) });

@@ -35,6 +35,13 @@ impl<'a, T> Parts<'a, T> {
         Parts { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
+    /// Has the processor fetch the elements in `range`, which may lie past the end.
+    pub fn prefetch(&self, range: Range<usize>) {
+        for i in range.step_by((64 / size_of::<T>()).max(1)) {
+            super::kernel::prefetch(self.start.wrapping_add(i));
+        }
+    }
+
     /// The elements in `range`.
     ///
     /// # Safety

@@ -4,7 +4,7 @@
 //! hands out [`KERNELS`] only for an [`super::Isa`] that was detected. Vector loads and stores go through pointers: `check`
 //! of the operands has compared every length with the shape that the loops run over.
 
-use super::{CHUNK, Dots, GROUP, Kernels, LANES, Wide, lane, pointwise};
+use super::{CHUNK, Dots, GROUP, Kernels, LANES, Wide, lane, pointwise, prefetch};
 use half::bf16;
 use std::arch::x86_64::*;
 use std::mem::transmute;
@@ -178,7 +178,10 @@ fn pack_group(rows: &[&[bf16]], pairs: &mut [u32], stride: usize, cols: usize, a
     // An absent row repeats the first under an empty mask.
     let present: [bool; GROUP] = std::array::from_fn(|i| i < rows.len());
     let row: [*const bf16; GROUP] = std::array::from_fn(|i| rows[if present[i] { i } else { 0 }].as_ptr());
+    // The group that follows in memory is mostly packed next: fetch it in one stream meanwhile.
+    let next = row[0].wrapping_add(GROUP * k);
     for c in 0..chunks {
+        (0..GROUP).for_each(|i| prefetch(next.wrapping_add((c * GROUP + i) * CHUNK)));
         let mask = if (c + 1) * CHUNK <= k { u32::MAX } else { u32::MAX >> (CHUNK - k % CHUNK) };
         let masks: [u32; GROUP] = std::array::from_fn(|i| if present[i] { mask } else { 0 });
         // SAFETY: the masks leave elements below `k`, the length of each row; position · stride + c · cols + at + 16

@@ -149,6 +149,19 @@ pub struct Kernels {
     pub rotate: fn(head: &mut [f32], cos: &[f32], sin: &[f32]),
 }
 
+/// Has the processor fetch a cache line, if there is one at `at`.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that reads nothing; every x86-64 has it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// The kernels for `isa`, which this machine has.
 pub fn kernels(isa: Isa) -> &'static Kernels {
     match isa {

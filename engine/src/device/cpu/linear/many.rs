@@ -157,6 +157,13 @@ fn tile_starts(n: usize) -> impl Iterator<Item = (usize, usize)> {
     std::iter::successors(tile(0), move |(start, cols)| tile(start + cols))
 }
 
+/// Where the columns of a tile go: `at..` of each row of `y`.
+struct Tile<'a> {
+    y: &'a mut [f32],
+    at: usize,
+    stride: usize,
+}
+
 /// The products of one block of rows.
 struct Tiles<'a> {
     of: &'a Projection<'a>,
@@ -182,17 +189,20 @@ impl Tiles<'_> {
             for (p, piece) in pieces.iter().enumerate() {
                 for (start, cols) in tile_starts(piece.rows.len()) {
                     let n = piece.rows.start + start..piece.rows.end.min(piece.rows.start + start + cols);
+                    let last = p + 1 == P && n.end == piece.rows.end;
                     let w = &mut bytemuck::cast_slice_mut(w)[..Packed::size(self.x.chunks, cols)];
-                    self.tile(piece.linear, n, cols, mine.clone(), w, &mut y[p * width + start..], stride);
+                    let y = Tile { y: &mut *y, at: p * width + start, stride };
+                    self.tile(piece.linear, n, cols, mine.clone(), w, y, |i, y| {
+                        if last {
+                            sink(Block { job, rows: self.panels[i].rows.clone(), y, stride });
+                        }
+                    });
                 }
-            }
-            for (i, y) in mine.zip(y.chunks_mut(GROUP * stride)) {
-                sink(Block { job, rows: self.panels[i].rows.clone(), y, stride });
             }
         })
     }
 
-    /// Columns `n` of one projection; `w` is room for them packed.
+    /// Columns `n` of one projection; `w` is room for them packed. `done` gets each panel's rows of `y` while they are in cache.
     #[allow(clippy::too_many_arguments)]
     fn tile(
         &self,
@@ -201,9 +211,10 @@ impl Tiles<'_> {
         cols: usize,
         mine: Range<usize>,
         w: &mut [u32],
-        y: &mut [f32],
-        stride: usize,
+        tile: Tile<'_>,
+        done: impl Fn(usize, &mut [f32]),
     ) {
+        let Tile { y, at, stride } = tile;
         let (weight, chunks) = (&self.of.linears[linear], self.x.chunks);
         pack(self.of, n.clone(), |n| weight.weight.row(n), w, cols);
         let b = |part: &LoraPart<'_, super::Cpu>| {
@@ -214,7 +225,7 @@ impl Tiles<'_> {
         let b: Vec<Vec<u32>> = weight.lora.iter().map(b).collect();
         let halves: &[Range<usize>] = if size_of_val(w) > TILE_BYTES { &[0..8, 8..LANES] } else { &[0..LANES] };
         for positions in halves {
-            for (i, at) in mine.clone().zip((0..).step_by(GROUP * stride)) {
+            for (i, y) in mine.clone().zip(y.chunks_mut(GROUP * stride)) {
                 let Panel { rows, segment } = &self.panels[i];
                 let product = (self.x.group(i), packed(w, chunks, cols), chunks);
                 let (mut parts, mut count) = ([product; 2], 1);
@@ -224,9 +235,12 @@ impl Tiles<'_> {
                     let u = Groups { pairs: &self.updates[segment * self.of.linears.len() + linear], chunks };
                     (parts[1], count) = ((u.group(i - first), packed(&b[part], chunks, cols), chunks), 2);
                 }
-                let (positions, add) = (positions.clone(), positions.start > 0);
+                let (positions, positions_end, add) = (positions.clone(), positions.end, positions.start > 0);
                 let wide = Wide { parts: &parts[..count], rows: rows.len(), positions, add };
                 (self.of.cpu.kernels.wide)(&wide, &mut y[at..], stride);
+                if positions_end == LANES {
+                    done(i, y);
+                }
             }
         }
     }
