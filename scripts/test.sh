@@ -20,6 +20,10 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 # --show-output lets the lines of skipped tests through.
 status=0
 cargo test --workspace --locked --no-fail-fast -- --show-output 2>&1 | tee "$log" || status=$?
+# Some seconds of fuzzing each; `make fuzz` takes longer.
+if [ -x fuzz/run.sh ]; then
+    SECONDS_EACH=${SECONDS_EACH:-5} fuzz/run.sh || status=$?
+fi
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet || status=$?
 
 echo
