@@ -301,3 +301,46 @@ fn pause(round: &mut u32) {
     }
     *round = round.saturating_add(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_inside_and_outside_passes() {
+        for threads in [1, 2, 5] {
+            let team = Team::new(threads).unwrap();
+            let count = |units: usize| {
+                let counts: Vec<AtomicUsize> = (0..units).map(|_| AtomicUsize::new(0)).collect();
+                team.run(units, |i| _ = counts[i].fetch_add(1, Relaxed)).unwrap();
+                team.run_ranges(units, |range| range.for_each(|i| _ = counts[i].fetch_add(1, Relaxed))).unwrap();
+                assert!(counts.iter().all(|count| count.load(Relaxed) == 2), "{threads} threads, {units} units");
+            };
+            [0, 1, 2, 100].into_iter().for_each(count);
+            // Many small jobs in one pass, one within another; long enough pauses that workers park.
+            team.pass(|| {
+                team.pass(|| (0..300).for_each(|i| count(i % 7)));
+                std::thread::sleep(std::time::Duration::from_millis(3));
+                count(1000);
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_task_is_an_error_and_the_team_goes_on() {
+        let team = Team::new(3).unwrap();
+        for outside in [true, false] {
+            let run = || {
+                for bad in [0, 7, 99] {
+                    let outcome = team.run(100, |i| assert!(i != bad));
+                    assert!(matches!(outcome, Err(Error::Internal { .. })), "{bad}");
+                    team.run(100, |_| ()).unwrap();
+                }
+            };
+            if outside { run() } else { team.pass(run) }
+        }
+        let pass = catch_unwind(AssertUnwindSafe(|| team.pass(|| panic!("the caller's own"))));
+        assert!(pass.is_err());
+        team.pass(|| team.run(100, |_| ())).unwrap();
+    }
+}
