@@ -11,6 +11,9 @@
 //! follow the order: [`Dots`] for few rows holds the 16 lanes of one output in one register and streams the weight once;
 //! [`Wide`] for many rows holds one lane of 16 outputs in a register and reads panels that [`Kernels::pack`] has transposed.
 
+// Rows and columns of register tiles are numbered as in the maths.
+#![allow(clippy::needless_range_loop)]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

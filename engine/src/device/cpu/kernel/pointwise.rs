@@ -19,7 +19,7 @@ pub fn exp(x: f32) -> f32 {
     let shifted = x.clamp(-88.0, 89.0) * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     // ln 2 in two parts, the first with 9 bits: n · LN2_HIGH is exact.
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     // Taylor's series to r⁷/7!: |r| <= ln(2)/2 leaves 3e-9.
