@@ -267,7 +267,7 @@ impl Device for Cpu {
         let (t, positions) = (at.layout.rows(), &at.layout.positions);
         let [n_q, n_k, n_v] = weights.each_ref().map(|w| w.weight.rows);
         let d = n_q / at.heads.max(1);
-        if d == 0 || d % 2 != 0 || n_q != at.heads * d || n_k % d != 0 || n_k != n_v {
+        if d == 0 || !d.is_multiple_of(2) || n_q != at.heads * d || !n_k.is_multiple_of(d) || n_k != n_v {
             return Err(Error::shape("qkv", "heads of one even width", (at.heads, n_q, n_k, n_v)));
         }
         let (heads, kv_heads) = (at.heads, n_k / d);

@@ -130,12 +130,15 @@ impl Wide<'_> {
     }
 }
 
+/// `pack` of [`Kernels`].
+type Pack = fn(rows: &[&[bf16]], pairs: &mut [u32], lane: usize, cols: usize, at: usize);
+
 /// The kernels of one instruction set. All functions are safe to call on the machine that [`kernels`] gave them to.
 pub struct Kernels {
     /// Few rows: `y[t * stride + n]`.
     pub dots: fn(&Dots<'_>, y: &mut [f32], stride: usize),
     /// Transposes up to 16 `rows` of `K` into columns `at..at+16` of a packed operand; absent rows are zero.
-    pub pack: fn(rows: &[&[bf16]], pairs: &mut [u32], lane: usize, cols: usize, at: usize),
+    pub pack: Pack,
     /// Many rows: `y[m * stride + n]`; `y` has room for 16 rows, those beyond `rows` are undefined.
     pub wide: fn(&Wide<'_>, y: &mut [f32], stride: usize),
     /// See [`pointwise::rms_norm`].

@@ -223,8 +223,8 @@ impl Tiles<'_> {
             b
         };
         let b: Vec<Vec<u32>> = weight.lora.iter().map(b).collect();
-        let halves: &[Range<usize>] = if size_of_val(w) > TILE_BYTES { &[0..8, 8..LANES] } else { &[0..LANES] };
-        for positions in halves {
+        let step = if size_of_val(w) > TILE_BYTES { LANES / 2 } else { LANES };
+        for positions in (0..LANES).step_by(step).map(|start| start..start + step) {
             for (i, y) in mine.clone().zip(y.chunks_mut(GROUP * stride)) {
                 let Panel { rows, segment } = &self.panels[i];
                 let product = (self.x.group(i), packed(w, chunks, cols), chunks);
