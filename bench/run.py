@@ -57,7 +57,7 @@ def workload(args, bf16):
     documents = os.path.join(HERE, "documents.jsonl")
     with open(documents) as file:
         texts = {d["id"]: d["text"] for d in map(json.loads, file)}
-    common = ["--model", args.model, "--template", "model", "--show-prompt", documents]
+    common = ["--model", args.model, "--template", "zephyr", "--show-prompt", documents]
     spans = lines([args.bmn, "extract", "--labels", ",".join(LABELS), *common])
     choice = lines([args.bmn, "classify", "--options", ",".join(OPTIONS), *common])
     with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as file:
@@ -71,8 +71,8 @@ def workload(args, bf16):
         "prompt": ids[:512],
         "labels": LABELS,
         "options": OPTIONS,
-        "spans": [{"prompt_ids": d["prompt"]["ids"], "text": texts[d["id"]], "labels": LABELS} for d in spans],
-        "choice": [{"prompt_ids": d["prompt"]["ids"], "text": texts[d["id"]], "options": lettered} for d in choice],
+        "spans": [{"prompt_ids": d["prompts"][0]["prompt_ids"], "text": texts[d["id"]], "labels": LABELS} for d in spans],
+        "choice": [{"prompt_ids": d["prompts"][0]["prompt_ids"], "text": texts[d["id"]], "options": lettered} for d in choice],
     }
 
 

@@ -41,7 +41,7 @@ pub fn serve(args: &Bench, workload: &Path, threads: usize) -> Result<()> {
     let engine = Arc::new(Engine::open(&EngineOptions {
         model: args.model.model.clone(),
         threads: Some(threads),
-        template: Some(Template::Model),
+        template: Some(Template::Zephyr),
         ..EngineOptions::default()
     })?);
     let mut session = engine.session()?;
