@@ -132,14 +132,16 @@ impl Sets {
         let accepts_from = self.accepts.len();
         for &place in self.states.get(state).iter().skip(1) {
             let (mut id, limit) = unpack(place);
+            // Everything ends somewhere: without a limit there is nothing to look up.
+            let free = limit == NONE;
             loop {
                 let node = self.dag.node(id);
-                let live = self.dag.edges(node).filter(|&(_, target)| self.dag.node(target).first_end <= limit);
+                let live = self.dag.edges(node).filter(|&(_, target)| free || self.can_end(target, limit));
                 pairs.extend(live.map(|(token, target)| (token, pack(target, limit))));
                 if node.accept <= limit && node.accept != NONE {
                     self.accepts.push(node.accept);
                 }
-                if node.next == NONE || self.dag.node(node.next).first_end > limit {
+                if node.next == NONE || !(free || self.can_end(node.next, limit)) {
                     break;
                 }
                 id = node.next;
