@@ -111,19 +111,20 @@ def main():
         "transformers": Worker("transformers", [*peer, "transformers", args.hf, load_path, threads], log),
         "torch": Worker("torch", [*peer, "torch", "-", load_path, threads], log),
     }
+    rss = {}
     for worker in workers.values():  # once, not counted
         for what in ["matrix"] if worker.name == "torch" else PEERS:
-            worker.measure(what)
+            answer = worker.measure(what)
+            if what == "decode":  # weights, cache of prompt and answer, and what the engine itself needs
+                rss[worker.name] = answer["rss_mib"]
     results = {what: {name: [] for name in ["bmn", *peers]} for what, peers in PEERS.items()}
     limits = {"bandwidth": [], "peak": [], "torch": []}
-    rss = {}
     for round_ in range(args.rounds):
         for what, peers in PEERS.items():
             names = ["bmn", *peers]
             for name in names[round_ % len(names):] + names[: round_ % len(names)]:
                 answer = workers[name].measure(what)
                 results[what][name].append(statistics.mean(answer["seconds"]))
-                rss[name] = answer["rss_mib"]
             if what == "decode":
                 limits["bandwidth"].append(workers["bmn"].measure("bandwidth")["gb_per_second"])
             if what == "prompt":

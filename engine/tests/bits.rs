@@ -2,6 +2,7 @@
 //!
 //! A random model with a window, grouped queries and odd sizes, on every instruction set; texts cross pages, softmax blocks and the
 //! window's edge. All comparisons are of bits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
 

@@ -33,7 +33,8 @@ fn sum(words: &[u64]) -> u64 {
 /// Operations (two per product) per second of bf16 dot products on registers alone, all threads together; of f32
 /// multiply-adds where the processor has no bf16 ones.
 pub fn bf16_rate(threads: usize) -> f64 {
-    const STEPS: usize = 400_000;
+    // Long beside the start of a thread and the ramp of the clock.
+    const STEPS: usize = 12_000_000;
     let pass = || {
         let start = Instant::now();
         let operations: usize = std::thread::scope(|scope| {
