@@ -177,7 +177,7 @@ fn main() {
         let limit = bandwidth(threads, &map);
         println!("  reading               {limit:8.1} GB/s");
         for model in &models {
-            for t in [1, 2, 4, 8, 12, 16, 32] {
+            for t in [1, 2, 4, 8, 9, 12, 16, 24, 32, 48, 64] {
                 let (seconds, bytes) = pass(&cpu, model, &map, t);
                 let rate = bytes as f64 / seconds / 1e9;
                 println!(

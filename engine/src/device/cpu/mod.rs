@@ -24,7 +24,7 @@ use super::{Attention, Device, Element, HostMatrix, Linear, RopeTable, RowSelect
 use crate::weights::MatrixData;
 use crate::{Error, Result};
 use half::bf16;
-use kernel::{DOTS_ROWS, Kernels};
+use kernel::Kernels;
 use linear::{Block, Piece, Scratch, project};
 use std::ops::Range;
 
@@ -141,7 +141,7 @@ fn need(op: &str, name: &str, want: usize, got: usize) -> Result<()> {
 
 /// Columns of a job: the widest tile; less where few rows leave too few jobs for all threads.
 fn columns(cpu: &Cpu, t: usize, n: usize) -> usize {
-    if t <= DOTS_ROWS && n < 48 * 4 * cpu.team.threads() { 16 } else { 48 }
+    if t <= cpu.kernels.dots_rows && n < 48 * 4 * cpu.team.threads() { 16 } else { 48 }
 }
 
 impl Device for Cpu {
@@ -249,7 +249,7 @@ impl Device for Cpu {
             }
         };
         // Few rows take less time than waking anyone.
-        if t <= DOTS_ROWS {
+        if t <= 8 {
             work(0..t);
             return Ok(());
         }

@@ -4,12 +4,14 @@
 //! hands out [`KERNELS`] only for an [`super::Isa`] that was detected. Vector loads and stores go through pointers: `check`
 //! of the operands has compared every length with the shape that the loops run over.
 
-use super::{CHUNK, Dots, GROUP, Kernels, LANES, Wide, lane, pointwise, prefetch};
+use super::{CHUNK, DOTS_ROWS, Dots, GROUP, Kernels, LANES, Wide, lane, pointwise, prefetch};
 use half::bf16;
 use std::arch::x86_64::*;
 use std::mem::transmute;
+use std::ops::Range;
 
-pub static KERNELS: Kernels = Kernels { dots, pack, wide, rms_norm, swiglu, max_sum_exp, add, round, rotate };
+pub static KERNELS: Kernels =
+    Kernels { dots_rows: DOTS_ROWS, dots, pack, wide, rms_norm, swiglu, max_sum_exp, add, round, rotate };
 
 /// A safe function that enters the instruction set.
 macro_rules! entry {
@@ -38,10 +40,12 @@ entry!(wide, (d: &Wide<'_>, y: &mut [f32], stride: usize), wide_any(d, y, stride
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
 fn dots_any(d: &Dots<'_>, y: &mut [f32], stride: usize) {
-    let [t, ..] = d.check(y, stride);
+    let [t, _, k, _] = d.check(y, stride);
     // SAFETY: `check` has compared all lengths.
     unsafe {
         match t {
+            // `x` no longer fits into the L1 cache.
+            4.. if t * k > 12 << 10 => dots_blocks(d, y, stride),
             1 => dots_rows::<1, 1>(d, y, stride),
             2 => dots_rows::<2, 1>(d, y, stride),
             3 => dots_rows::<3, 1>(d, y, stride),
@@ -49,7 +53,8 @@ fn dots_any(d: &Dots<'_>, y: &mut [f32], stride: usize) {
             5 => dots_rows::<5, 2>(d, y, stride),
             6 => dots_rows::<6, 2>(d, y, stride),
             7 => dots_rows::<7, 2>(d, y, stride),
-            _ => dots_rows::<8, 2>(d, y, stride),
+            8 => dots_rows::<8, 2>(d, y, stride),
+            _ => dots_blocks(d, y, stride),
         }
     }
 }
@@ -72,10 +77,10 @@ unsafe fn dots_rows<const T: usize, const N: usize>(d: &Dots<'_>, y: &mut [f32],
             unsafe {
                 let row =
                     |w: &[bf16], k: usize| std::array::from_fn(|i| w.as_ptr().add((first + j + i).min(n - 1) * k));
-                dots_run(&mut sums, d.x.as_ptr(), row(d.w, k), k);
-                if r > 0 {
-                    dots_run(&mut sums, d.u.as_ptr(), row(d.b, r), r);
-                }
+                // Elements to what is fetched: 4 and 6 KiB were best, 2 and 8 KiB up to a fifth slower.
+                let (w, ahead) = (row(d.w, k), if T == 1 { 2048 } else { 3072 });
+                dots_run(&mut sums, d.x.as_ptr(), w, k, |i| w.iter().for_each(|w| prefetch(w.wrapping_add(i + ahead))));
+                dots_run(&mut sums, d.u.as_ptr(), row(d.b, r), r, |_| ());
             }
             acc.iter_mut().zip(sums).for_each(|(acc, sums)| acc[j..j + N].copy_from_slice(&sums));
         }
@@ -88,6 +93,77 @@ unsafe fn dots_rows<const T: usize, const N: usize>(d: &Dots<'_>, y: &mut [f32],
     }
 }
 
+/// More rows: blocks of up to six meet four weight rows while the L1 cache has these; the next four come meanwhile.
+///
+/// # Safety
+/// `d` passed `check` and has at least 4 rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+unsafe fn dots_blocks(d: &Dots<'_>, y: &mut [f32], stride: usize) {
+    let [t, n, ..] = d.shape;
+    let blocks = t.div_ceil(6);
+    for first in (0..n).step_by(4) {
+        for block in 0..blocks {
+            let rows = block * t / blocks..(block + 1) * t / blocks;
+            // Each block fetches its share of the four rows.
+            let share = block * 4 / blocks..(block + 1) * 4 / blocks;
+            // SAFETY: rows and columns are those of the shape.
+            unsafe {
+                match rows.len() {
+                    3 => dots_block::<3>(d, rows.start, first, share, y, stride),
+                    4 => dots_block::<4>(d, rows.start, first, share, y, stride),
+                    5 => dots_block::<5>(d, rows.start, first, share, y, stride),
+                    _ => dots_block::<6>(d, rows.start, first, share, y, stride),
+                }
+            }
+        }
+    }
+}
+
+/// Rows `row..row + T` by columns `first..first + 4`; those past the last repeat it and are not stored.
+///
+/// # Safety
+/// `d` passed `check`, `row + T <= d.shape[0]`, `first < d.shape[1]`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+unsafe fn dots_block<const T: usize>(
+    d: &Dots<'_>,
+    row: usize,
+    first: usize,
+    share: Range<usize>,
+    y: &mut [f32],
+    stride: usize,
+) {
+    let [_, n, k, r] = d.shape;
+    let mut sums = [[_mm512_setzero_ps(); 4]; T];
+    // SAFETY: this function's contract.
+    unsafe {
+        let columns = |w: &[bf16], k: usize| std::array::from_fn(|j| w.as_ptr().add((first + j).min(n - 1) * k));
+        let next = d.w.as_ptr().wrapping_add((first + 4 + share.start) * k);
+        let fetch = |i: usize| (0..share.len()).for_each(|l| prefetch(next.wrapping_add(i * share.len() + l * CHUNK)));
+        dots_run(&mut sums, d.x.as_ptr().add(row * k), columns(d.w, k), k, fetch);
+        dots_run(&mut sums, d.u.as_ptr().add(row * r), columns(d.b, r), r, |_| ());
+    }
+    let mask = 0xf_u8 >> 4usize.saturating_sub(n - first);
+    for part in (0..T).step_by(4) {
+        let quarters = std::array::from_fn(|i| {
+            let [a, b, c, d] = sums[(part + i).min(T - 1)];
+            tree4(a, b, c, d)
+        });
+        let mut lanes = [0f32; LANES];
+        // SAFETY: `lanes` has 16 elements; `check` found room for the rows and, under the mask, the columns.
+        unsafe {
+            _mm512_storeu_ps(lanes.as_mut_ptr(), tree_quarters(quarters));
+            for i in 0..4.min(T - part) {
+                let to = y.as_mut_ptr().add((row + part + i) * stride + first);
+                _mm_mask_storeu_ps(to, mask, _mm_loadu_ps(lanes.as_ptr().add(4 * i)));
+            }
+        }
+    }
+}
+
+/// Adds the products of `k` elements; `fetch` is told where it is.
+///
 /// # Safety
 /// `x` points to `T` rows of `k` elements, each `w` to `k`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -97,19 +173,18 @@ unsafe fn dots_run<const T: usize, const N: usize>(
     x: *const bf16,
     w: [*const bf16; N],
     k: usize,
+    fetch: impl Fn(usize),
 ) {
-    // Elements to what is prefetched: 4 and 6 KiB were best, 2 and 8 KiB up to a fifth slower.
-    let ahead = if T == 1 { 2048 } else { 3072 };
     let whole = k / CHUNK * CHUNK;
     let mut acc = *sums;
-    // SAFETY: offsets stay below `k` by the loop's bound and the mask; a prefetch may point anywhere.
+    // SAFETY: offsets stay below `k` by the loop's bound and the mask.
     unsafe {
         let mut i = 0;
         while i < whole {
+            fetch(i);
             let mut ws = [_mm512_setzero_si512(); N];
             for n in 0..N {
                 ws[n] = _mm512_loadu_si512(w[n].add(i).cast());
-                _mm_prefetch::<_MM_HINT_T1>(w[n].wrapping_add(i + ahead).cast());
             }
             for t in 0..T {
                 let xs = _mm512_loadu_si512(x.add(t * k + i).cast());

@@ -4,6 +4,7 @@ use super::{CHUNK, Dots, Kernels, LANES, Wide, lane, pointwise, tree};
 use half::bf16;
 
 pub static KERNELS: Kernels = Kernels {
+    dots_rows: 8,
     dots,
     pack,
     wide,

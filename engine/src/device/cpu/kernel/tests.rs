@@ -43,8 +43,9 @@ fn rows(data: &[bf16], k: usize) -> Vec<&[bf16]> {
 #[test]
 fn dots_follow_the_order_bit_by_bit() {
     for isa in isas() {
-        for k in [1, 2, 31, 32, 33, 63, 64, 127, 576, 577] {
-            for (t, n, r) in (1..=DOTS_ROWS).flat_map(|t| [(t, 1, 0), (t, 5, 3), (t, 8, 16), (t, 7, 33)]) {
+        let shapes = |t| [(t, 1, 0), (t, 5, 3), (t, 8, 16), (t, 7, 33)];
+        for k in [1, 2, 31, 32, 33, 63, 64, 127, 576, 577, 3100] {
+            for (t, n, r) in (1..=26).chain([DOTS_ROWS]).flat_map(shapes) {
                 let (x, w) = (noise(1, t * k), noise(2, n * k));
                 let (u, b) = (noise(3, t * r), noise(4, n * r));
                 let stride = n + 3;

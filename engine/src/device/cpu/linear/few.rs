@@ -1,4 +1,4 @@
-//! Few rows: each weight row is read once and meets all rows of `x` while it is in registers.
+//! Few rows: each weight row is read once and meets all rows of `x` while it is in registers or the L1 cache.
 
 use super::super::kernel::{Dots, LANES};
 use super::{Block, Piece, Projection, Segment, segments};

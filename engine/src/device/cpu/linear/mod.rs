@@ -6,7 +6,6 @@
 mod few;
 mod many;
 
-use super::kernel::DOTS_ROWS;
 use super::{Buffer, Cpu, need};
 use crate::device::{Linear, LoraPart};
 use crate::{Error, Result};
@@ -105,7 +104,7 @@ pub(super) fn project<const P: usize>(
         return Ok(());
     }
     let all = Projection { cpu, x, k, linears, failure: Mutex::new(Ok(())) };
-    if t <= DOTS_ROWS {
+    if t <= cpu.kernels.dots_rows {
         all.few(t, jobs, &pieces, &sink)?;
     } else {
         for start in (0..t).step_by(BLOCK) {
