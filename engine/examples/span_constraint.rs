@@ -1,7 +1,8 @@
 //! Times the span constraint, one thread: `span_constraint TOKENIZER... [--texts FILE]` with tokenizers as
-//! `Tokenizer::open` takes them. Per text: set-up with an empty cache and with one that met the text's words before, then the
-//! time of `allowed` + `advance` per token over random answers, less the time of reading the clock. A table goes to stderr, JSON lines to stdout;
-//! `--texts` writes the texts as JSON for `bench/peers_constraint.py`.
+//! `Tokenizer::open` takes them. Per text: set-up with an empty cache and with one that met the text's words before, then
+//! per token of random answers the time of `allowed` (the mask), of `advance`, and their sum, each less the time of reading
+//! the clock. Whatever is computed lazily is computed in one of these columns: every answer has a grammar of its own. A
+//! table goes to stderr, JSON lines to stdout; `--texts` writes the texts as JSON for `bench/peers_constraint.py`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use biomistral_nlu::decode::{Boundary, Constraint, SpanCache, SpanGrammar, SpanPolicy};
@@ -99,6 +100,13 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * q).round() as usize]
 }
 
+/// Median, 99th percentile, mean and greatest of `times`.
+fn summary(times: &mut [f64]) -> [f64; 4] {
+    times.sort_by(f64::total_cmp);
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    [quantile(times, 0.5), quantile(times, 0.99), mean, quantile(times, 1.0)]
+}
+
 /// What reading the clock twice takes, in µs: the median of many.
 fn clock() -> f64 {
     let mut times: Vec<f64> = (0..10_000).map(|_| Instant::now().elapsed().as_secs_f64() * 1e6).collect();
@@ -116,10 +124,8 @@ fn main() -> Result<()> {
         let json = serde_json::to_string(&texts).map_err(|e| Error::internal(e.to_string()))?;
         std::fs::write(&file, json).map_err(|e| Error::io(file, e))?;
     }
-    eprintln!(
-        "{:<24} {:>5} {:>6} | {:>9} {:>9} | {:>8} {:>8} {:>8} {:>8}",
-        "tokenizer", "mode", "chars", "cold ms", "warm ms", "p50 µs", "p99 µs", "mean µs", "max µs"
-    );
+    eprintln!("| of `allowed`, `advance` and both: p50 p99 mean max µs");
+    eprintln!("{:<24} {:>5} {:>6} | {:>9} {:>9} |", "tokenizer", "mode", "chars", "cold ms", "warm ms");
     let labels = ["Problem".to_string(), "Treatment".to_string()];
     for path in paths {
         let tokenizer = Arc::new(Tokenizer::open(Path::new(&path))?);
@@ -143,36 +149,44 @@ fn main() -> Result<()> {
                     warm.push(set_up(&shared)?.0);
                 }
                 // Every answer on a grammar of its own: its states are new, as in the first answer over a document.
-                let (mut steps, mut random) = (Vec::new(), Random(1));
+                let (mut masks, mut advances, mut steps, mut random) = (Vec::new(), Vec::new(), Vec::new(), Random(1));
                 for _ in 0..ANSWERS {
                     let (_, mut grammar) = set_up(&shared)?;
                     let mut state = grammar.start();
                     loop {
                         let start = Instant::now();
                         let allowed = grammar.allowed(state);
+                        let mask = start.elapsed();
                         if allowed.is_empty() {
                             break;
                         }
                         let token = allowed[random.below(allowed.len())];
+                        let start = Instant::now();
                         state = grammar.advance(state, token).ok_or_else(|| Error::internal("not allowed"))?;
-                        steps.push((start.elapsed().as_secs_f64() * 1e6 - clock).max(0.0));
+                        let advance = start.elapsed();
+                        let [mask, advance] = [mask, advance].map(|time| (time.as_secs_f64() * 1e6 - clock).max(0.0));
+                        masks.push(mask);
+                        advances.push(advance);
+                        steps.push(mask + advance);
                     }
                 }
-                let max = steps.iter().fold(0f64, |a, &b| a.max(b));
-                let mean = steps.iter().sum::<f64>() / steps.len() as f64;
-                [&mut cold, &mut warm, &mut steps].into_iter().for_each(|v| v.sort_by(f64::total_cmp));
-                let (cold, warm) = (quantile(&cold, 0.5), quantile(&warm, 0.5));
-                let (p50, p99) = (quantile(&steps, 0.5), quantile(&steps, 0.99));
+                let ([cold, ..], [warm, ..]) = (summary(&mut cold), summary(&mut warm));
+                let [mask, advance, step] = [&mut masks, &mut advances, &mut steps].map(|times| summary(times));
                 let mode = if boundary == Boundary::Word { "words" } else { "chars" };
+                let column = |[p50, p99, mean, max]: [f64; 4]| format!("{p50:>6.3} {p99:>6.2} {mean:>6.3} {max:>6.1}");
                 eprintln!(
-                    "{name:<24.24} {mode:>5} {chars:>6} | {cold:>9.3} {warm:>9.3} | {p50:>8.3} {p99:>8.3} {mean:>8.3} {max:>8.1}"
+                    "{name:<24.24} {mode:>5} {chars:>6} | {cold:>9.3} {warm:>9.3} | {} | {} | {}",
+                    column(mask),
+                    column(advance),
+                    column(step)
                 );
                 println!(
                     "{}",
                     serde_json::json!({
                         "engine": "biomistral-nlu", "tokenizer": name, "mode": mode, "chars": chars, "setup_cold_ms": cold,
-                        "setup_ms": warm, "p50_us": p50, "p99_us": p99, "mean_us": mean, "max_us": max,
-                        "tokens": steps.len(),
+                        "setup_ms": warm, "p50_us": mask[0], "p99_us": mask[1], "mean_us": mask[2], "max_us": mask[3],
+                        "advance_p50_us": advance[0], "advance_p99_us": advance[1], "step_p50_us": step[0],
+                        "step_p99_us": step[1], "tokens": steps.len(),
                     })
                 );
             }

@@ -25,15 +25,18 @@ pub(super) const NONE: u32 = u32::MAX;
 /// A place in the reading of spans.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node {
+    /// The first of its `edges`; while a tree grows, the last edge added.
     first_edge: u32,
+    edges: u32,
     /// The byte offset where a span that led here may end, or [`NONE`].
     pub accept: u32,
-    /// The node that this one is as well (the next chunk's beginning), or [`NONE`].
+    /// The node that this one is as well (the next chunk's beginning), or [`NONE`]. It has no edges of its own then.
     pub next: u32,
     /// The least end that can be reached from here.
     pub first_end: u32,
 }
 
+/// An edge of a tree that grows.
 #[derive(Debug, Clone, Copy)]
 struct Edge {
     token: u32,
@@ -45,7 +48,9 @@ struct Edge {
 #[derive(Debug, Default)]
 pub(super) struct Dag {
     pub nodes: Vec<Node>,
-    edges: Vec<Edge>,
+    /// Tokens of the edges of each node, sorted, and the nodes that they lead to.
+    tokens: Vec<u32>,
+    targets: Vec<u32>,
     /// `(start, node)`, by start.
     pub roots: Vec<(u32, u32)>,
 }
@@ -64,6 +69,10 @@ pub(super) struct Builder<'a> {
     text: &'a str,
     pub places: &'a Places,
     boundary: Boundary,
+    /// Edges of the tree that grows.
+    growing: Vec<Edge>,
+    /// Edges of one node, before they are set.
+    pub leaving: Vec<(u32, u32)>,
 }
 
 impl Dag {
@@ -76,9 +85,11 @@ impl Dag {
         boundary: Boundary,
     ) -> Result<Self> {
         let chunks = encoder.chunks(text).unwrap_or_else(|| std::iter::once(0..text.len()).collect());
-        let mut builder = Builder { dag: Self::default(), encoder, memo, text, places, boundary };
+        let (growing, leaving) = (Vec::with_capacity(64), Vec::with_capacity(64));
+        let mut builder = Builder { dag: Self::default(), encoder, memo, text, places, boundary, growing, leaving };
         builder.dag.nodes.reserve(text.len());
-        builder.dag.edges.reserve(text.len());
+        builder.dag.tokens.reserve(text.len());
+        builder.dag.targets.reserve(text.len());
         let mut after = NONE;
         for chunk in chunks.into_iter().rev() {
             after = builder.chunk(chunk, after)?;
@@ -92,41 +103,29 @@ impl Dag {
         self.nodes[id as usize]
     }
 
-    /// `(token, target)` of the edges out of `node`.
-    pub fn edges(&self, node: Node) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let mut at = node.first_edge;
-        std::iter::from_fn(move || {
-            let edge = self.edges.get(at as usize)?;
-            at = edge.sibling;
-            Some((edge.token, edge.target))
-        })
+    /// Tokens that lead on from `node`, sorted, and the nodes that they lead to.
+    pub fn forth(&self, node: u32) -> (&[u32], &[u32]) {
+        let node = self.node(node);
+        // What is a beginning as well has no edges of its own.
+        let node = if node.next == NONE { node } else { self.node(node.next) };
+        let range = node.first_edge as usize..(node.first_edge + node.edges) as usize;
+        (&self.tokens[range.clone()], &self.targets[range])
     }
 
     pub fn add_node(&mut self) -> u32 {
-        self.nodes.push(Node { first_edge: NONE, accept: NONE, next: NONE, first_end: NONE });
+        self.nodes.push(Node { first_edge: 0, edges: 0, accept: NONE, next: NONE, first_end: NONE });
         self.nodes.len() as u32 - 1
     }
 
-    /// An edge that was not there.
-    pub fn add_edge(&mut self, node: u32, token: u32, target: u32) {
-        let sibling = std::mem::replace(&mut self.nodes[node as usize].first_edge, self.edges.len() as u32);
-        self.edges.push(Edge { token, target, sibling });
-    }
-
-    /// The node that `tokens` lead to from `node`, made where it is missing.
-    fn path(&mut self, mut node: u32, tokens: &[u32]) -> u32 {
-        for &token in tokens {
-            let known = self.edges(self.node(node)).find(|&(t, _)| t == token);
-            node = match known {
-                Some((_, target)) => target,
-                None => {
-                    let target = self.add_node();
-                    self.add_edge(node, token, target);
-                    target
-                }
-            };
+    /// Makes `edges`, by token, those of a node that has none.
+    pub fn set_edges(&mut self, node: u32, edges: impl Iterator<Item = (u32, u32)>) {
+        let first = self.tokens.len() as u32;
+        for (token, target) in edges {
+            self.tokens.push(token);
+            self.targets.push(target);
         }
-        node
+        let node = &mut self.nodes[node as usize];
+        (node.first_edge, node.edges) = (first, self.tokens.len() as u32 - first);
     }
 }
 
@@ -191,8 +190,8 @@ impl Builder<'_> {
         let last = first + ends[first..].partition_point(|&e| e <= to.min(wall));
         let passes = to < wall && after != NONE && last - first <= reach;
         let last = last.min(first.saturating_add(reach));
-        let root = self.dag.nodes.len() as u32;
-        self.dag.add_node();
+        self.growing.clear();
+        let root = add_growing(&mut self.dag);
         for &end in &ends[first..last] {
             if let Some(node) = self.path(root, lead, from..end)? {
                 self.dag.nodes[node as usize].accept = end;
@@ -205,8 +204,15 @@ impl Builder<'_> {
         for id in (root..self.dag.nodes.len() as u32).rev() {
             let node = self.dag.node(id);
             let next = if node.next == NONE { NONE } else { self.dag.node(node.next).first_end };
-            let below = self.dag.edges(node).map(|(_, target)| self.dag.node(target).first_end).min().unwrap_or(NONE);
+            let mut leaving = std::mem::take(&mut self.leaving);
+            leaving.clear();
+            leaving.extend(siblings(&self.growing, node));
+            leaving.sort_unstable();
+            debug_assert!(node.next == NONE || leaving.is_empty(), "what a chunk's last node is");
+            let below = leaving.iter().map(|&(_, target)| self.dag.node(target).first_end).min().unwrap_or(NONE);
+            self.dag.set_edges(id, leaving.iter().copied());
             self.dag.nodes[id as usize].first_end = node.accept.min(next).min(below);
+            self.leaving = leaving;
         }
         let dead = self.dag.node(root).first_end == NONE;
         if dead {
@@ -221,6 +227,37 @@ impl Builder<'_> {
         let space_before = lead == " " && start > 0 && self.text.as_bytes()[start - 1] == b' ';
         let (lead, start) = if space_before { ("", start - 1) } else { (lead, start) };
         let Some(tokens) = self.memo.tokens(self.encoder, lead, &self.text[start..end])? else { return Ok(None) };
-        Ok(Some(self.dag.path(root, tokens)))
+        let mut node = root;
+        for &token in tokens {
+            let known = siblings(&self.growing, self.dag.node(node)).find(|&(t, _)| t == token);
+            node = match known {
+                Some((_, target)) => target,
+                None => {
+                    let target = add_growing(&mut self.dag);
+                    let sibling =
+                        std::mem::replace(&mut self.dag.nodes[node as usize].first_edge, self.growing.len() as u32);
+                    self.growing.push(Edge { token, target, sibling });
+                    target
+                }
+            };
+        }
+        Ok(Some(node))
     }
+}
+
+/// A node of a tree that grows.
+fn add_growing(dag: &mut Dag) -> u32 {
+    let node = dag.add_node();
+    dag.nodes[node as usize].first_edge = NONE;
+    node
+}
+
+/// `(token, target)` of the edges out of `node` while its tree grows.
+fn siblings(growing: &[Edge], node: Node) -> impl Iterator<Item = (u32, u32)> + '_ {
+    let mut at = node.first_edge;
+    std::iter::from_fn(move || {
+        let edge = growing.get(at as usize)?;
+        at = edge.sibling;
+        Some((edge.token, edge.target))
+    })
 }

@@ -86,12 +86,15 @@ pub(super) struct Thread {
     /// Tokens read of a literal, or the state of a span.
     pub at: u32,
     pub rivals: u32,
+    /// Bytes of the span read so far, the space before it included.
+    pub read: u32,
 }
 
 impl Mix for Thread {
     fn mix(self, h: u64) -> u64 {
         let h = mix(h, u64::from(self.kind as u32) << 32 | u64::from(self.label));
-        mix(mix(h, u64::from(self.history) << 32 | u64::from(self.at)), u64::from(self.rivals))
+        let h = mix(h, u64::from(self.history) << 32 | u64::from(self.at));
+        mix(h, u64::from(self.rivals) << 32 | u64::from(self.read))
     }
 }
 
@@ -107,6 +110,9 @@ pub(super) enum Move {
     /// The first token after a span: it stood for the bytes given.
     Ends(u32, u32),
 }
+
+/// Room from the beginning for the states of a short answer.
+const ROOM: usize = 512;
 
 /// No spent span equals what was read.
 const NO_RIVALS: u32 = 0;
@@ -146,6 +152,7 @@ pub struct SpanGrammar {
     allowed: Vec<u32>,
     gathered: Vec<u32>,
     followed: Vec<Thread>,
+    rivalling: Vec<u32>,
     start: StateId,
 }
 
@@ -229,16 +236,17 @@ impl SpanGrammar {
             word_limits,
             rivals: Interner::new(),
             states: Interner::new(),
-            known: Vec::new(),
-            allowed: Vec::new(),
-            gathered: Vec::new(),
+            known: Vec::with_capacity(ROOM),
+            allowed: Vec::with_capacity(ROOM),
+            gathered: Vec::with_capacity(ROOM),
             followed: Vec::new(),
+            rivalling: Vec::new(),
             start: StateId(0),
         };
         grammar.rivals.intern(&[]);
         let root = grammar.root(START);
         grammar.sets.tokens(root);
-        let first = Thread { kind: Kind::Head, label: 0, history: START, at: 0, rivals: NO_RIVALS };
+        let first = Thread { kind: Kind::Head, label: 0, history: START, at: 0, rivals: NO_RIVALS, read: 0 };
         grammar.start = grammar.intern(&mut vec![first]);
         Ok(grammar)
     }
@@ -302,26 +310,29 @@ impl SpanGrammar {
     fn line_end(&self, label: u32) -> Thread {
         let last = label as usize + 1 == self.labels.len();
         let (kind, label) = if last { (Kind::End, label) } else { (Kind::Head, label + 1) };
-        Thread { kind, label, history: START, at: 0, rivals: NO_RIVALS }
+        Thread { kind, label, history: START, at: 0, rivals: NO_RIVALS, read: 0 }
     }
 
     /// Spent spans of `history`, all still equal to the nothing that was read.
     fn all_rivals(&mut self, history: u32) -> u32 {
-        let mut entries = vec![0];
-        entries.extend(self.histories.exhausted(history));
-        if entries.len() == 1 { NO_RIVALS } else { self.rivals.intern(&entries).0 }
+        self.rivalling.clear();
+        self.rivalling.push(0);
+        self.rivalling.extend(self.histories.exhausted(history));
+        self.intern_rivals()
     }
 
     /// The rivals that go on with `token`.
     fn next_rivals(&mut self, rivals: u32, token: u32) -> u32 {
         let [depth, entries @ ..] = self.rivals.get(rivals) else { return NO_RIVALS };
         let goes_on = |&&entry: &&u32| self.histories.tokens(entry).get(*depth as usize) == Some(&token);
-        let mut next: Vec<u32> = entries.iter().filter(goes_on).copied().collect();
-        if next.is_empty() {
-            return NO_RIVALS;
-        }
-        next.insert(0, depth + 1);
-        self.rivals.intern(&next).0
+        self.rivalling.clear();
+        self.rivalling.push(depth + 1);
+        self.rivalling.extend(entries.iter().filter(goes_on));
+        self.intern_rivals()
+    }
+
+    fn intern_rivals(&mut self) -> u32 {
+        if self.rivalling.len() == 1 { NO_RIVALS } else { self.rivals.intern(&self.rivalling).0 }
     }
 
     /// Whether one of the rivals ends exactly here.
@@ -332,6 +343,9 @@ impl SpanGrammar {
 
     /// Whether a span that is not spent can still be completed.
     fn is_alive(&mut self, set: u32, rivals: u32) -> bool {
+        if rivals == NO_RIVALS {
+            return set != EMPTY;
+        }
         let mut open = vec![(set, rivals)];
         while let Some((set, rivals)) = open.pop() {
             if rivals == NO_RIVALS {
@@ -349,7 +363,7 @@ impl SpanGrammar {
                 if next == NO_RIVALS {
                     return true;
                 }
-                open.push((self.sets.step(self.cache.encoder.as_ref(), set, token), next));
+                open.push((self.sets.step(set, token), next));
             }
         }
         false
@@ -362,7 +376,7 @@ impl SpanGrammar {
 
     /// The occurrence that the span read in `thread` stands for.
     fn choose(&mut self, thread: Thread) -> Option<(u32, u32, bool)> {
-        let length = self.sets.read(thread.at);
+        let length = thread.read.saturating_sub(1);
         self.histories.choose(thread.history, self.sets.accepts(thread.at), length, &self.policy)
     }
 
@@ -400,12 +414,13 @@ impl SpanGrammar {
     pub(super) fn follow(&mut self, thread: Thread, token: u32, mut out: impl FnMut(Thread, Move)) {
         match thread.kind {
             Kind::Span => {
-                let set = self.sets.step(self.cache.encoder.as_ref(), thread.at, token);
+                let set = self.sets.step(thread.at, token);
                 if set != EMPTY {
                     let rivals =
                         if thread.rivals == NO_RIVALS { NO_RIVALS } else { self.next_rivals(thread.rivals, token) };
                     if rivals == NO_RIVALS || self.is_alive(set, rivals) {
-                        out(Thread { at: set, rivals, ..thread }, Move::Span);
+                        let read = thread.read + self.cache.encoder.token_bytes(token).map_or(0, <[u8]>::len) as u32;
+                        out(Thread { at: set, rivals, read, ..thread }, Move::Span);
                     }
                 }
                 let line_end = self.line_end(thread.label);
@@ -418,7 +433,8 @@ impl SpanGrammar {
                     } else if self.may_follow(thread)
                         && let Some(history) = self.push(thread)
                     {
-                        let separator = Thread { kind: Kind::Separator, history, at: 0, ..thread };
+                        let separator =
+                            Thread { kind: Kind::Separator, history, at: 0, rivals: NO_RIVALS, read: 0, ..thread };
                         self.read_literal(separator, |next| out(next, Move::Ends(from, to)));
                     }
                 }
@@ -441,7 +457,7 @@ impl SpanGrammar {
         let span = |grammar: &mut Self, history| {
             let at = grammar.root(history);
             let rivals = grammar.all_rivals(history);
-            Thread { kind: Kind::Span, history, at, rivals, ..thread }
+            Thread { kind: Kind::Span, history, at, rivals, read: 0, ..thread }
         };
         match thread.kind {
             Kind::Head => {
@@ -476,7 +492,7 @@ impl SpanGrammar {
                 entries.iter().filter_map(|&entry| self.histories.tokens(entry).get(depth).copied()).collect();
             for token in doubtful {
                 let Ok(at) = out[from..].binary_search(&token) else { continue };
-                let set = self.sets.step(self.cache.encoder.as_ref(), thread.at, token);
+                let set = self.sets.step(thread.at, token);
                 let rivals = self.next_rivals(thread.rivals, token);
                 if !self.is_alive(set, rivals) {
                     out.remove(from + at);

@@ -7,7 +7,9 @@
 
 use super::dag::NONE;
 use super::grammar::SpanPolicy;
+use super::pieces::MixHasher;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 /// The history of a line in which nothing was given.
 pub(super) const START: u32 = 0;
@@ -30,7 +32,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Histories {
     entries: Vec<Entry>,
-    known: HashMap<(u32, u32, u32), u32>,
+    known: HashMap<(u32, u32, u32), u32, BuildHasherDefault<MixHasher>>,
     tokens: Vec<u32>,
 }
 
@@ -39,7 +41,7 @@ impl Histories {
     pub fn new(none: &[u32], occurs: bool) -> Self {
         let tokens = (0, none.len() as u32);
         let start = Entry { before: NONE, start: 0, end: 0, count: 0, tokens, exhausted: occurs };
-        Self { entries: vec![start], known: HashMap::new(), tokens: none.to_vec() }
+        Self { entries: vec![start], known: HashMap::default(), tokens: none.to_vec() }
     }
 
     /// Number of spans given.

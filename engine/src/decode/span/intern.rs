@@ -24,6 +24,8 @@ impl Mix for u64 {
 }
 
 const FREE: u32 = u32::MAX;
+/// Slices for which there is room from the beginning: those of a short answer.
+const ROOM: usize = 512;
 
 /// An append-only set of slices in one arena, found again by open addressing.
 #[derive(Debug)]
@@ -37,7 +39,12 @@ pub(super) struct Interner<T> {
 
 impl<T: Mix> Interner<T> {
     pub fn new() -> Self {
-        Self { items: Vec::new(), ends: Vec::new(), hashes: Vec::new(), table: vec![FREE; 256] }
+        Self {
+            items: Vec::with_capacity(ROOM),
+            ends: Vec::with_capacity(ROOM),
+            hashes: Vec::with_capacity(ROOM),
+            table: vec![FREE; 2 * ROOM],
+        }
     }
 
     #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) struct Lattice {
     symbols: Vec<u32>,
     /// Byte offset in the text of each symbol, and the chunk's end.
     offsets: Vec<u32>,
-    /// `(token, node)` of the tokens that begin at each symbol and lead somewhere.
+    /// `(token, node)` of the tokens that begin at each symbol and lead somewhere, by token.
     arcs: Vec<Vec<(u32, u32)>>,
     space: u32,
     after: u32,
@@ -40,6 +40,7 @@ impl Builder<'_> {
             for (token, count) in pieces.matching(lattice.symbols[at..].iter().copied()) {
                 arcs.push((token, at + count));
             }
+            arcs.sort_unstable();
             for (token, to) in arcs {
                 let node = self.arc(pieces, &lattice, token, from, to, true);
                 if node != NONE {
@@ -67,6 +68,7 @@ impl Builder<'_> {
                 arcs.push((token, node));
             }
         }
+        arcs.sort_unstable();
         self.fork(&arcs)
     }
 
@@ -87,12 +89,12 @@ impl Builder<'_> {
             self.dag.nodes[node as usize].next = lattice.after;
             first_end = first_end.min(self.dag.node(lattice.after).first_end);
         }
-        for &(next, target) in &lattice.arcs[to] {
-            if pieces.may_meet(self.encoder, token, next) {
-                first_end = first_end.min(self.dag.node(target).first_end);
-                self.dag.add_edge(node, next, target);
-            }
-        }
+        let mut edges = std::mem::take(&mut self.leaving);
+        edges.clear();
+        edges.extend(lattice.arcs[to].iter().filter(|&&(next, _)| pieces.may_meet(self.encoder, token, next)));
+        first_end = edges.iter().map(|&(_, target)| self.dag.node(target).first_end).fold(first_end, u32::min);
+        self.dag.set_edges(node, edges.iter().copied());
+        self.leaving = edges;
         if first_end == NONE {
             self.dag.nodes.pop();
             return NONE;
@@ -107,9 +109,7 @@ impl Builder<'_> {
             return NONE;
         };
         let node = self.dag.add_node();
-        for &(token, target) in arcs {
-            self.dag.add_edge(node, token, target);
-        }
+        self.dag.set_edges(node, arcs.iter().copied());
         self.dag.nodes[node as usize].first_end = first_end;
         node
     }

@@ -24,6 +24,9 @@ impl Hasher for MixHasher {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&b| self.write_u64(u64::from(b)));
     }
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
     fn write_u64(&mut self, value: u64) {
         self.0 = mix(self.0, value);
     }

@@ -1,63 +1,72 @@
 //! The span graph made deterministic, one state at a time, as a walk needs it.
 //!
-//! A state is what is known after some tokens of a span: the bytes read so far, and every place of the graph that the text
-//! may be at, each with the last end that its walk may have (from `max_words` and `no_overlap`). Two starts of the
-//! same words are two places of one state until they differ; its accepts are the ends of all occurrences.
+//! A state is every place of the graph that the text may be at, each with the last end that its walk may have (from
+//! `max_words` and `no_overlap`). Two starts of the same words are two places of one state until they differ; its accepts
+//! are the ends of all occurrences. A single place without a limit, by far the most common state, is a node of the graph as
+//! it stands: its number is the node's and nothing is copied.
 
-use super::canon::Encoder;
 use super::dag::{Dag, NONE};
 use super::intern::Interner;
 
 /// State in which nothing can be read.
 pub(super) const EMPTY: u32 = 0;
 
-/// What one token leads to, `(token, target place)`, while a state is expanded.
-type Pairs = Vec<(u32, u64)>;
+/// A token that leads out of a state.
+#[derive(Debug, Clone, Copy)]
+struct Exit {
+    /// The state after it, [`NONE`] until asked for.
+    next: u32,
+    /// The range in `targets` of its places.
+    places: (u32, u32),
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Expansion {
-    /// First of its tokens in `tokens`, `next` and `bounds`.
-    first: u32,
-    count: u32,
+    /// Its tokens in `tokens` and `exits`.
+    tokens: (u32, u32),
     /// Its accepts in `accepts`.
     accepts: (u32, u32),
 }
 
-/// All states seen so far.
+/// Room from the beginning for the expansions of a short answer.
+const ROOM: usize = 1024;
+
+/// All states seen so far: [`EMPTY`], one more than each node, then sets of places in the order that they were met.
 #[derive(Debug)]
 pub(super) struct Sets {
     dag: Dag,
-    /// Bytes read, the space before the span included, then the places: node in the high half, last end allowed in the low half.
-    states: Interner<u64>,
+    /// Places: node in the high half, last end allowed in the low half.
+    sets: Interner<u64>,
     expansions: Vec<Option<Expansion>>,
     tokens: Vec<u32>,
-    /// State after each token, [`NONE`] until asked for.
-    next: Vec<u32>,
-    /// The range in `targets` of each token's places.
-    bounds: Vec<(u32, u32)>,
+    exits: Vec<Exit>,
     targets: Vec<u64>,
     accepts: Vec<u32>,
-    pairs: Pairs,
+    /// `(token, place)` while a state is expanded, the token in the high half.
+    pairs: Vec<u128>,
     scratch: Vec<u64>,
 }
 
+/// A state as it is stored.
+enum Form {
+    Node(u32),
+    Set(u32),
+}
+
 impl Sets {
-    /// No states but the empty one.
+    /// No sets yet.
     pub fn new(dag: Dag) -> Self {
-        let mut sets = Self {
+        Self {
             dag,
-            states: Interner::new(),
-            expansions: Vec::new(),
-            tokens: Vec::new(),
-            next: Vec::new(),
-            bounds: Vec::new(),
-            targets: Vec::new(),
-            accepts: Vec::new(),
-            pairs: Vec::new(),
-            scratch: Vec::new(),
-        };
-        sets.intern_scratch();
-        sets
+            sets: Interner::new(),
+            expansions: Vec::with_capacity(ROOM),
+            tokens: Vec::with_capacity(ROOM),
+            exits: Vec::with_capacity(ROOM),
+            targets: Vec::with_capacity(ROOM),
+            accepts: Vec::with_capacity(ROOM),
+            pairs: Vec::with_capacity(ROOM),
+            scratch: Vec::with_capacity(ROOM),
+        }
     }
 
     /// `(start, node)` of every start, by start.
@@ -73,100 +82,123 @@ impl Sets {
     /// The state before the first token of a span over `(node, limit)` pairs, each of which [can end](Self::can_end).
     pub fn root(&mut self, places: impl Iterator<Item = (u32, u32)>) -> u32 {
         self.scratch.clear();
-        self.scratch.push(0);
         self.scratch.extend(places.map(|(node, limit)| pack(node, limit)));
-        if self.scratch.len() == 1 {
-            return EMPTY;
-        }
-        self.scratch[1..].sort_unstable();
-        self.intern_scratch()
+        self.scratch.sort_unstable();
+        self.state_of_scratch()
     }
 
-    fn intern_scratch(&mut self) -> u32 {
-        let (id, new) = self.states.intern(&self.scratch);
-        if new {
-            self.expansions.push(None);
+    fn state_of_scratch(&mut self) -> u32 {
+        match self.scratch[..] {
+            [] => EMPTY,
+            [place] if unpack(place).1 == NONE => unpack(place).0 + 1,
+            _ => {
+                let (id, new) = self.sets.intern(&self.scratch);
+                if new {
+                    self.expansions.push(None);
+                }
+                self.dag.nodes.len() as u32 + 1 + id
+            }
         }
-        id
     }
 
-    /// Bytes of the span read so far.
-    pub fn read(&self, state: u32) -> u32 {
-        self.states.get(state).first().map_or(0, |&read| (read as u32).saturating_sub(1))
+    fn form(&self, state: u32) -> Option<Form> {
+        let node = state.checked_sub(1)?;
+        let nodes = self.dag.nodes.len() as u32;
+        Some(if node < nodes { Form::Node(node) } else { Form::Set(node - nodes) })
     }
 
     /// Tokens that continue the span, sorted.
     pub fn tokens(&mut self, state: u32) -> &[u32] {
-        let e = self.expand(state);
-        &self.tokens[e.first as usize..(e.first + e.count) as usize]
+        match self.form(state) {
+            None => &[],
+            Some(Form::Node(node)) => self.dag.forth(node).0,
+            Some(Form::Set(set)) => {
+                let (from, to) = self.expand(set).tokens;
+                &self.tokens[from as usize..to as usize]
+            }
+        }
     }
 
     /// Ends of the occurrences of what was read so far, sorted: empty where the span may not end.
     pub fn accepts(&mut self, state: u32) -> &[u32] {
-        let e = self.expand(state);
-        &self.accepts[e.accepts.0 as usize..e.accepts.1 as usize]
+        match self.form(state) {
+            None => &[],
+            Some(Form::Node(node)) => {
+                let end = &self.dag.nodes[node as usize].accept;
+                if *end == NONE { &[] } else { std::slice::from_ref(end) }
+            }
+            Some(Form::Set(set)) => {
+                let (from, to) = self.expand(set).accepts;
+                &self.accepts[from as usize..to as usize]
+            }
+        }
     }
 
     /// The state after `token`, [`EMPTY`] where it does not continue the span.
-    pub fn step(&mut self, encoder: &dyn Encoder, state: u32, token: u32) -> u32 {
-        let Ok(at) = self.tokens(state).binary_search(&token) else { return EMPTY };
-        let e = self.expand(state);
-        let at = e.first as usize + at;
-        if self.next[at] == NONE {
-            let (from, to) = self.bounds[at];
-            let length = encoder.token_bytes(token).map_or(0, <[u8]>::len) as u64;
-            self.scratch.clear();
-            self.scratch.push(self.states.get(state)[0] + length);
-            self.scratch.extend_from_slice(&self.targets[from as usize..to as usize]);
-            self.next[at] = self.intern_scratch();
-        }
-        self.next[at]
-    }
-
-    fn expand(&mut self, state: u32) -> Expansion {
-        if let Some(e) = self.expansions[state as usize] {
-            return e;
-        }
-        let mut pairs = std::mem::take(&mut self.pairs);
-        pairs.clear();
-        let accepts_from = self.accepts.len();
-        for &place in self.states.get(state).iter().skip(1) {
-            let (mut id, limit) = unpack(place);
-            // Everything ends somewhere: without a limit there is nothing to look up.
-            let free = limit == NONE;
-            loop {
-                let node = self.dag.node(id);
-                let live = self.dag.edges(node).filter(|&(_, target)| free || self.can_end(target, limit));
-                pairs.extend(live.map(|(token, target)| (token, pack(target, limit))));
-                if node.accept <= limit && node.accept != NONE {
-                    self.accepts.push(node.accept);
+    pub fn step(&mut self, state: u32, token: u32) -> u32 {
+        match self.form(state) {
+            None => EMPTY,
+            Some(Form::Node(node)) => {
+                let (tokens, targets) = self.dag.forth(node);
+                tokens.binary_search(&token).map_or(EMPTY, |at| targets[at] + 1)
+            }
+            Some(Form::Set(set)) => {
+                let (from, to) = self.expand(set).tokens;
+                let Ok(at) = self.tokens[from as usize..to as usize].binary_search(&token) else { return EMPTY };
+                let at = from as usize + at;
+                let exit = self.exits[at];
+                if exit.next == NONE {
+                    self.scratch.clear();
+                    self.scratch.extend_from_slice(&self.targets[exit.places.0 as usize..exit.places.1 as usize]);
+                    self.exits[at].next = self.state_of_scratch();
                 }
-                if node.next == NONE || !(free || self.can_end(node.next, limit)) {
-                    break;
-                }
-                id = node.next;
+                self.exits[at].next
             }
         }
-        if pairs.len() > 1 {
-            pairs.sort_unstable();
-            pairs.dedup();
+    }
+
+    fn expand(&mut self, set: u32) -> Expansion {
+        if let Some(e) = self.expansions[set as usize] {
+            return e;
         }
+        self.pairs.clear();
+        let accepts_from = self.accepts.len();
+        for &place in self.sets.get(set) {
+            let (id, limit) = unpack(place);
+            // Everything ends somewhere: without a limit there is nothing to look up.
+            let free = limit == NONE;
+            let accept = self.dag.node(id).accept;
+            if accept <= limit && accept != NONE {
+                self.accepts.push(accept);
+            }
+            let (tokens, targets) = self.dag.forth(id);
+            for (&token, &target) in tokens.iter().zip(targets) {
+                if free || self.dag.node(target).first_end <= limit {
+                    self.pairs.push(u128::from(token) << 64 | u128::from(pack(target, limit)));
+                }
+            }
+        }
+        self.pairs.sort_unstable();
+        self.pairs.dedup();
         self.accepts[accepts_from..].sort_unstable();
         let first = self.tokens.len() as u32;
-        for group in pairs.chunk_by(|a, b| a.0 == b.0) {
+        for group in self.pairs.chunk_by(|a, b| a >> 64 == b >> 64) {
             let from = self.targets.len() as u32;
-            self.targets.extend(group.iter().map(|&(_, place)| place));
-            self.tokens.push(group[0].0);
-            self.next.push(NONE);
-            self.bounds.push((from, self.targets.len() as u32));
+            let next = match *group {
+                [place] if unpack(place as u64).1 == NONE => unpack(place as u64).0 + 1,
+                _ => {
+                    self.targets.extend(group.iter().map(|&place| place as u64));
+                    NONE
+                }
+            };
+            self.tokens.push((group[0] >> 64) as u32);
+            self.exits.push(Exit { next, places: (from, self.targets.len() as u32) });
         }
-        self.pairs = pairs;
         let e = Expansion {
-            first,
-            count: self.tokens.len() as u32 - first,
+            tokens: (first, self.tokens.len() as u32),
             accepts: (accepts_from as u32, self.accepts.len() as u32),
         };
-        self.expansions[state as usize] = Some(e);
+        self.expansions[set as usize] = Some(e);
         e
     }
 }
