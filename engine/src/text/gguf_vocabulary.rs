@@ -16,13 +16,13 @@ pub struct GgufVocabulary<'a> {
     /// `tokenizer.ggml.pre`: the pre-tokenizer of a byte-level vocabulary.
     pub pre: Option<&'a str>,
     /// `tokenizer.ggml.tokens`.
-    pub tokens: &'a [String],
+    pub tokens: Vec<&'a str>,
     /// `tokenizer.ggml.scores`.
     pub scores: &'a [f32],
     /// `tokenizer.ggml.token_type`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; all normal if empty.
     pub token_types: &'a [i64],
     /// `tokenizer.ggml.merges`: `"left right"`.
-    pub merges: &'a [String],
+    pub merges: Vec<&'a str>,
     /// `tokenizer.ggml.bos_token_id`.
     pub bos: Option<u32>,
     /// `tokenizer.ggml.eos_token_id`.
@@ -75,7 +75,7 @@ fn sentence_piece(file: &str, gguf: &GgufVocabulary, kinds: &[PieceKind]) -> Res
             format!("tokenizer.ggml.scores: expected {n} values, found {}", gguf.scores.len()),
         ));
     }
-    let pieces: Vec<Piece> = (gguf.tokens.iter().zip(gguf.scores).zip(kinds))
+    let pieces: Vec<Piece> = (gguf.tokens.iter().copied().zip(gguf.scores).zip(kinds))
         .map(|((text, &score), &kind)| Piece { text, score, kind })
         .collect();
     let prefix = if gguf.add_space_prefix.unwrap_or(true) { DummyPrefix::Every } else { DummyPrefix::Never };

@@ -52,15 +52,17 @@ fn open_gguf(file: &str, gguf: &Gguf) -> Result<Tokenizer> {
         let Some(id) = gguf.uint(&key(name))? else { return Ok(None) };
         u32::try_from(id).map(Some).map_err(|_| Error::format(file, format!("{}: {id} is no token id", key(name))))
     };
+    let texts =
+        |name: &str| Ok::<_, Error>(gguf.texts(&key(name))?.map(|list| list.iter().collect()).unwrap_or_default());
     Tokenizer::from_gguf_vocabulary(
         file,
         &GgufVocabulary {
             model: gguf.text(&key("model"))?.ok_or_else(|| Error::format(file, "no tokenizer.ggml.model"))?,
             pre: gguf.text(&key("pre"))?,
-            tokens: gguf.texts(&key("tokens"))?.unwrap_or_default(),
+            tokens: texts("tokens")?,
             scores: gguf.floats(&key("scores"))?.unwrap_or_default(),
             token_types: gguf.ints(&key("token_type"))?.unwrap_or_default(),
-            merges: gguf.texts(&key("merges"))?.unwrap_or_default(),
+            merges: texts("merges")?,
             bos: id("bos_token_id")?,
             eos: id("eos_token_id")?,
             add_space_prefix: gguf.boolean(&key("add_space_prefix"))?,

@@ -61,7 +61,7 @@ fn theirs(
 > {
     let tokens = gguf.texts("tokenizer.ggml.tokens").unwrap().unwrap();
     let merges = gguf.texts("tokenizer.ggml.merges").unwrap().unwrap();
-    let vocab: Vocab = tokens.iter().cloned().zip(0..).collect();
+    let vocab: Vocab = tokens.iter().map(str::to_owned).zip(0..).collect();
     let merges = merges.iter().map(|m| m.split_once(' ').unwrap()).map(|(l, r)| (l.to_owned(), r.to_owned())).collect();
     let words = Sequence::new(vec![
         PreTokenizerWrapper::Digits(Digits::new(true)),
@@ -148,7 +148,7 @@ fn a_gguf_of_the_same_pieces_is_the_same_tokenizer() {
     let open = |add_space_prefix, token_types: &[i64]| {
         let vocabulary = GgufVocabulary {
             model: "llama",
-            tokens: &tokens,
+            tokens: tokens.iter().map(String::as_str).collect(),
             scores: &scores,
             token_types,
             bos: Some(1),

@@ -23,9 +23,9 @@ fn tiny_gguf(pre: &str) -> Tokenizer {
     let vocabulary = GgufVocabulary {
         model: "gpt2",
         pre: Some(pre),
-        tokens: &tokens,
+        tokens: tokens.iter().map(String::as_str).collect(),
         token_types: &token_types,
-        merges: &merges,
+        merges: merges.iter().map(String::as_str).collect(),
         eos: Some(268),
         ..Default::default()
     };
@@ -336,7 +336,13 @@ fn unlike_rules_are_refused_by_name() {
     refused(&|j| drop(j["model"]["vocab"].as_object_mut().unwrap().remove("<0x07>")), "<0x07>");
     let gguf = |model, pre| {
         let tokens = strings(&["a"]);
-        let vocabulary = GgufVocabulary { model, pre, tokens: &tokens, scores: &[0.0], ..Default::default() };
+        let vocabulary = GgufVocabulary {
+            model,
+            pre,
+            tokens: tokens.iter().map(String::as_str).collect(),
+            scores: &[0.0],
+            ..Default::default()
+        };
         Tokenizer::from_gguf_vocabulary("tiny", &vocabulary).unwrap_err().to_string()
     };
     assert!(gguf("bert", None).contains("bert"));
@@ -374,7 +380,8 @@ fn pieces_across_spaces_or_line_feeds_take_the_barriers_away() {
 #[test]
 fn a_byte_without_a_token_is_an_error() {
     let tokens = strings(&["a", "b"]);
-    let vocabulary = GgufVocabulary { model: "gpt2", tokens: &tokens, ..Default::default() };
+    let vocabulary =
+        GgufVocabulary { model: "gpt2", tokens: tokens.iter().map(String::as_str).collect(), ..Default::default() };
     let tokenizer = Tokenizer::from_gguf_vocabulary("tiny", &vocabulary).unwrap();
     assert_eq!(tokenizer.encode("ab").unwrap(), [0, 1]);
     assert!(tokenizer.encode("a\u{13}").unwrap_err().to_string().contains("0x13"));

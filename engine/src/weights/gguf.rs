@@ -38,7 +38,21 @@ pub enum GgufValue {
     /// Array of truth values.
     Bools(Vec<bool>),
     /// Array of texts.
-    Texts(Vec<String>),
+    Texts(TextList),
+}
+
+/// Texts in one allocation: a vocabulary is tens of thousands of short ones, which would stay behind as holes in the heap.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TextList {
+    all: String,
+    ends: Vec<usize>,
+}
+
+impl TextList {
+    /// The texts, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).map(|i| &self.all[if i == 0 { 0 } else { self.ends[i - 1] }..self.ends[i]])
+    }
 }
 
 /// An opened GGUF file: metadata, and where its tensors lie.
@@ -117,8 +131,8 @@ impl Gguf {
     }
 
     /// The array of texts at `key`, `None` where absent.
-    pub fn texts(&self, key: &str) -> Result<Option<&[String]>> {
-        self.typed(key, "an array of texts", |value| if let GgufValue::Texts(x) = value { Some(&x[..]) } else { None })
+    pub fn texts(&self, key: &str) -> Result<Option<&TextList>> {
+        self.typed(key, "an array of texts", |value| if let GgufValue::Texts(x) = value { Some(x) } else { None })
     }
 
     /// The array of integers at `key`, `None` where absent.
@@ -182,14 +196,20 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
-    fn text(&mut self, what: &str) -> Parse<String> {
+    fn text(&mut self, what: &str) -> Parse<&'a str> {
         let len = self.u64(what)?;
         let at = self.at;
         let bytes = self.take(len, what)?;
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.to_string()),
-            Err(_) => Err(format!("{what}: expected UTF-8 text at byte {at}")),
-        }
+        std::str::from_utf8(bytes).map_err(|_| format!("{what}: expected UTF-8 text at byte {at}"))
+    }
+
+    fn texts(&mut self, count: u64, what: &str) -> Parse<TextList> {
+        let mut all = String::new();
+        let ends = self.many(count, 8, |c| {
+            all.push_str(c.text(what)?);
+            Ok(all.len())
+        })?;
+        Ok(TextList { all, ends })
     }
 
     /// A text that errors will quote.
@@ -198,7 +218,7 @@ impl<'a> Cursor<'a> {
         if name.len() > MAX_NAME {
             Err(format!("{what}: expected at most {MAX_NAME} bytes, found {}", name.len()))
         } else {
-            Ok(name)
+            Ok(name.to_owned())
         }
     }
 
@@ -221,7 +241,7 @@ impl<'a> Cursor<'a> {
             5 => GgufValue::Int(i32::from_le_bytes(self.array(key)?).into()),
             6 => GgufValue::Float(f32::from_le_bytes(self.array(key)?).into()),
             7 => GgufValue::Bool(self.array::<1>(key)?[0] != 0),
-            8 => GgufValue::Text(self.text(key)?),
+            8 => GgufValue::Text(self.text(key)?.to_owned()),
             10 => GgufValue::Int(u64::from_le_bytes(self.array(key)?).into()),
             11 => GgufValue::Int(i64::from_le_bytes(self.array(key)?).into()),
             12 => GgufValue::Float(f64::from_le_bytes(self.array(key)?)),
@@ -246,7 +266,7 @@ impl<'a> Cursor<'a> {
             6 => GgufValue::Floats(self.many(count, 4, |c| Ok(f32::from_le_bytes(c.array(key)?)))?),
             12 => GgufValue::Floats(self.many(count, 8, |c| Ok(f64::from_le_bytes(c.array(key)?) as f32))?),
             7 => GgufValue::Bools(self.many(count, 1, |c| Ok(c.array::<1>(key)?[0] != 0))?),
-            8 => GgufValue::Texts(self.many(count, 8, |c| c.text(key))?),
+            8 => GgufValue::Texts(self.texts(count, key)?),
             _ => return Err(format!("{key}: arrays of value type {kind} are not supported")),
         })
     }

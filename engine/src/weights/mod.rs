@@ -21,7 +21,7 @@ mod tests;
 
 pub use checkpoint::Checkpoint;
 pub use config::{Architecture, EMBEDDING, HEAD, ModelConfig, NORM};
-pub use gguf::{Gguf, GgufValue};
+pub use gguf::{Gguf, GgufValue, TextList};
 pub use identity::FileHash;
 pub use matrix::{HostMatrix, MatrixData};
 pub use pages::{Arena, PageSlice};
