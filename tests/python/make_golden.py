@@ -418,7 +418,7 @@ def demo(path):
         x = all_logits[positions]
         normaliser = lse(x)
         logprobs = x - normaliser[:, None]
-        np.save(folder / f"logits_{name}.npy", x[:, chosen].astype(np.float32))
+        np.save(folder / f"logits_{name}.npy", np.ascontiguousarray(x[:, chosen], np.float32))
         np.save(folder / f"lse_{name}.npy", normaliser)
         facts[f"argmax_{name}"] = x.argmax(-1).tolist()
         facts["bf16"][name] = {

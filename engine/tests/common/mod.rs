@@ -16,7 +16,9 @@ pub fn json(path: &Path) -> serde_json::Value {
 fn npy<const N: usize>(path: &Path, kind: &str) -> Vec<[u8; N]> {
     let bytes = std::fs::read(path).unwrap();
     let header = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    assert!(std::str::from_utf8(&bytes[10..header]).unwrap().contains(kind), "{} is not {kind}", path.display());
+    let header_text = std::str::from_utf8(&bytes[10..header]).unwrap();
+    let c_order = header_text.contains("'fortran_order': False");
+    assert!(c_order && header_text.contains(kind), "{} is not {kind} in C order", path.display());
     bytes[header..].as_chunks::<N>().0.to_vec()
 }
 
