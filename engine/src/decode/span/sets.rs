@@ -42,8 +42,9 @@ pub(super) struct Sets {
     exits: Vec<Exit>,
     targets: Vec<u64>,
     accepts: Vec<u32>,
-    /// `(token, place)` while a state is expanded, the token in the high half.
-    pairs: Vec<u128>,
+    /// While a state is expanded: the places reached, and of each the token (high half) and its index.
+    reached: Vec<u64>,
+    pairs: Vec<u64>,
     scratch: Vec<u64>,
 }
 
@@ -64,6 +65,7 @@ impl Sets {
             exits: Vec::with_capacity(ROOM),
             targets: Vec::with_capacity(ROOM),
             accepts: Vec::with_capacity(ROOM),
+            reached: Vec::with_capacity(ROOM),
             pairs: Vec::with_capacity(ROOM),
             scratch: Vec::with_capacity(ROOM),
         }
@@ -83,11 +85,12 @@ impl Sets {
     pub fn root(&mut self, places: impl Iterator<Item = (u32, u32)>) -> u32 {
         self.scratch.clear();
         self.scratch.extend(places.map(|(node, limit)| pack(node, limit)));
-        self.scratch.sort_unstable();
         self.state_of_scratch()
     }
 
     fn state_of_scratch(&mut self) -> u32 {
+        self.scratch.sort_unstable();
+        self.scratch.dedup();
         match self.scratch[..] {
             [] => EMPTY,
             [place] if unpack(place).1 == NONE => unpack(place).0 + 1,
@@ -162,6 +165,7 @@ impl Sets {
             return e;
         }
         self.pairs.clear();
+        self.reached.clear();
         let accepts_from = self.accepts.len();
         for &place in self.sets.get(set) {
             let (id, limit) = unpack(place);
@@ -174,24 +178,22 @@ impl Sets {
             let (tokens, targets) = self.dag.forth(id);
             for (&token, &target) in tokens.iter().zip(targets) {
                 if free || self.dag.node(target).first_end <= limit {
-                    self.pairs.push(u128::from(token) << 64 | u128::from(pack(target, limit)));
+                    self.pairs.push(pack(token, self.reached.len() as u32));
+                    self.reached.push(pack(target, limit));
                 }
             }
         }
         self.pairs.sort_unstable();
-        self.pairs.dedup();
         self.accepts[accepts_from..].sort_unstable();
         let first = self.tokens.len() as u32;
-        for group in self.pairs.chunk_by(|a, b| a >> 64 == b >> 64) {
+        for group in self.pairs.chunk_by(|a, b| a >> 32 == b >> 32) {
             let from = self.targets.len() as u32;
-            let next = match *group {
-                [place] if unpack(place as u64).1 == NONE => unpack(place as u64).0 + 1,
-                _ => {
-                    self.targets.extend(group.iter().map(|&place| place as u64));
-                    NONE
-                }
+            self.targets.extend(group.iter().map(|&pair| self.reached[unpack(pair).1 as usize]));
+            let next = match self.targets[from as usize..] {
+                [place] if unpack(place).1 == NONE => unpack(place).0 + 1,
+                _ => NONE,
             };
-            self.tokens.push((group[0] >> 64) as u32);
+            self.tokens.push(unpack(group[0]).0);
             self.exits.push(Exit { next, places: (from, self.targets.len() as u32) });
         }
         let e = Expansion {
