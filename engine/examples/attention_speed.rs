@@ -83,7 +83,7 @@ fn measure(cpu: &Cpu, layout: &Layout, heads: usize, kv_heads: usize, head_dim: 
     if past > 0 {
         let sequence = SequenceRows { cached: 0, chain: past, ..layout.sequences[0].clone() };
         let all = Layout { positions: (0..past as u32).collect(), sequences: vec![sequence] };
-        kv.write(0, &all, &random(past * kv_heads * head_dim), &random(past * kv_heads * head_dim))?;
+        kv.write(cpu.team(), 0, &all, &random(past * kv_heads * head_dim), &random(past * kv_heads * head_dim))?;
     }
     let (k, v) = (random(rows * kv_heads * head_dim), random(rows * kv_heads * head_dim));
     let mut q = cpu.buffer::<bf16>(rows * heads * head_dim)?;
@@ -95,7 +95,7 @@ fn measure(cpu: &Cpu, layout: &Layout, heads: usize, kv_heads: usize, head_dim: 
     while start.elapsed().as_secs_f64() < 1.0 {
         times.peak = times.peak.max(peak());
         let write = seconds(1);
-        kv.write(0, layout, &k, &v)?;
+        kv.write(cpu.team(), 0, layout, &k, &v)?;
         times.write = times.write.min(seconds(1) - write);
         for _ in 0..if rows > 100 { 1 } else { 30 } {
             let attention = seconds(cpu.team().threads());

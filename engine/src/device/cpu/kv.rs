@@ -6,9 +6,11 @@
 //! `D` of the values is padded to a multiple of 16 with zeros.
 
 use super::lanes::bf16_bits;
+use super::team::{Parts, Team};
 use crate::device::{Layout, SequenceRows};
 use crate::{Error, Result};
 use memmap2::{MmapMut, MmapOptions};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Keys per page.
 pub const PAGE: usize = 64;
@@ -70,6 +72,12 @@ impl KvShape {
     /// First lanes, relative to the head's, of the keys and the values of a group.
     fn group(&self, group: usize) -> (usize, usize) {
         (group * self.key_lanes(), GROUPS * self.key_lanes() + group * self.value_lanes())
+    }
+    /// Keys and values of a group among the lanes of its head.
+    fn group_of<'l>(&self, lanes: &'l mut [Lane], group: usize) -> (&'l mut [Lane], &'l mut [Lane]) {
+        let (k, v) = self.group(group);
+        let (keys, values) = lanes.split_at_mut(v);
+        (&mut keys[k..k + self.key_lanes()], &mut values[..self.value_lanes()])
     }
 }
 
@@ -216,11 +224,12 @@ impl CpuKv {
         Ok(())
     }
 
-    /// Rounds the pass's keys and values, `[T, G·D]` each, to bf16 and puts row `i` of each sequence into its slot.
+    /// Rounds the pass's keys and values, `[T, G·D]` each, to bf16 and puts row `i` of each sequence into its slot; a head
+    /// is a task of `team`.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Invalid`] when the layout does not fit the buffers or the cache.
-    pub fn write(&mut self, layer: usize, layout: &Layout, k: &[f32], v: &[f32]) -> Result<()> {
+    pub fn write(&mut self, team: &Team, layer: usize, layout: &Layout, k: &[f32], v: &[f32]) -> Result<()> {
         self.check(layer, layout)?;
         let shape = self.shape;
         let stride = shape.kv_heads * shape.head_dim;
@@ -229,22 +238,35 @@ impl CpuKv {
                 return Err(Error::shape(format!("{name} of a pass"), (layout.rows(), stride), x.len()));
             }
         }
-        let mut finite = true;
-        for sequence in &layout.sequences {
-            let (first, end) = (sequence.cached, sequence.cached + sequence.rows());
-            for head in 0..shape.kv_heads {
+        let finite = AtomicBool::new(true);
+        let chunk_pages = self.chunk_pages;
+        let chunks: Vec<Parts<'_, Lane>> =
+            self.chunks.iter_mut().map(|chunk| Parts::new(bytemuck::cast_slice_mut(chunk))).collect();
+        let write = |head: usize| {
+            for sequence in &layout.sequences {
+                let (first, end) = (sequence.cached, sequence.cached + sequence.rows());
                 let mut slot = first;
                 while slot < end {
                     let group = slot / GROUP;
                     let at = (sequence.row + slot - first) * stride + head * shape.head_dim;
                     let rows = Rows { k: &k[at..], v: &v[at..], stride, count: end.min((group + 1) * GROUP) - slot };
-                    let to = self.group_mut(layer, head, &sequence.pages, group);
-                    finite &= rows.write(&shape, to, slot % GROUP);
+                    let page = sequence.pages[group / GROUPS] as usize;
+                    let lanes = page % chunk_pages * shape.page_lanes() + shape.head(layer, head);
+                    // SAFETY: a head's lanes are those of one task, which takes them one page at a time.
+                    let lanes = unsafe { chunks[page / chunk_pages].range(lanes..lanes + shape.head_lanes()) };
+                    if !rows.write(&shape, shape.group_of(lanes, group % GROUPS), slot % GROUP) {
+                        finite.store(false, Ordering::Relaxed);
+                    }
                     slot += rows.count;
                 }
             }
+        };
+        // Few rows take less time than waking anyone.
+        match layout.rows() {
+            0..=8 => (0..shape.kv_heads).for_each(write),
+            _ => team.run(shape.kv_heads, write)?,
         }
-        self.tainted |= !finite;
+        self.tainted |= !finite.into_inner();
         Ok(())
     }
 
@@ -266,10 +288,7 @@ impl CpuKv {
 
     fn group_mut(&mut self, layer: usize, head: usize, pages: &[u32], group: usize) -> (&mut [Lane], &mut [Lane]) {
         let shape = self.shape;
-        let lanes = self.head_mut(layer, head, pages[group / GROUPS]);
-        let (k, v) = shape.group(group % GROUPS);
-        let (keys, values) = lanes.split_at_mut(v);
-        (&mut keys[k..k + shape.key_lanes()], &mut values[..shape.value_lanes()])
+        shape.group_of(self.head_mut(layer, head, pages[group / GROUPS]), group % GROUPS)
     }
 
     fn head(&self, layer: usize, head: usize, page: u32) -> &[Lane] {

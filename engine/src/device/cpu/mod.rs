@@ -302,7 +302,7 @@ impl Device for Cpu {
                 }
             };
             project(self, "qkv", (x, t), &weights, (heads + 2 * kv_heads, piece), sink)?;
-            at.kv.write(at.layer, at.layout, k, v)
+            at.kv.write(&self.team, at.layer, at.layout, k, v)
         })?
     }
 

@@ -1,6 +1,6 @@
 //! Attention against plain f64, and its bits against themselves in every other arrangement.
 
-use super::super::{Cpu, CpuKv, CpuOptions, Isa, kv::PAGE};
+use super::super::{Cpu, CpuKv, CpuOptions, Isa, Team, kv::PAGE};
 use super::attention;
 use crate::device::{Attention, Layout, SequenceRows};
 use half::bf16;
@@ -106,7 +106,7 @@ fn write(kv: &mut CpuKv, shape: &Shape, sequences: &[Sequence]) {
     let ids = || sequences.iter().flat_map(Sequence::new_ids);
     let k: Vec<f32> = ids().flat_map(|id| keys(shape, id)).collect();
     let v: Vec<f32> = ids().flat_map(|id| values(shape, id)).collect();
-    kv.write(1, &layout(sequences), &k, &v).unwrap();
+    kv.write(&Team::new(2).unwrap(), 1, &layout(sequences), &k, &v).unwrap();
 }
 
 /// Pages for every sequence that has none, in an order that is not sequential; writes what is cached.
@@ -386,7 +386,14 @@ fn hidden_values_that_are_not_finite_do_not_leak() {
         kv.reserve(3).unwrap();
         let stride = shape.kv_heads * shape.head_dim;
         let stale = layout(&[Sequence { chain: ids(0, 3 * PAGE), pages: vec![0, 1, 2], ..Sequence::default() }]);
-        kv.write(1, &stale, &vec![f32::NAN; 3 * PAGE * stride], &vec![f32::NEG_INFINITY; 3 * PAGE * stride]).unwrap();
+        kv.write(
+            cpu.team(),
+            1,
+            &stale,
+            &vec![f32::NAN; 3 * PAGE * stride],
+            &vec![f32::NEG_INFINITY; 3 * PAGE * stride],
+        )
+        .unwrap();
         cache(&mut kv, &shape, std::slice::from_ref(&sequence));
         assert_eq!(pass(&cpu, &mut kv, &shape, std::slice::from_ref(&sequence)), clean);
         // Row 3 is node 1; nodes 3 and 4 descend from it.
@@ -396,7 +403,7 @@ fn hidden_values_that_are_not_finite_do_not_leak() {
             x[3 * stride..4 * stride].fill(f32::NAN);
             x
         };
-        kv.write(1, &new, &data(keys), &data(values)).unwrap();
+        kv.write(cpu.team(), 1, &new, &data(keys), &data(values)).unwrap();
         let rows = attend(&cpu, &mut kv, &shape, std::slice::from_ref(&sequence));
         for (i, (row, clean)) in rows.iter().zip(&clean).enumerate() {
             match i {
