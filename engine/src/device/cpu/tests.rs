@@ -115,7 +115,7 @@ fn agrees(name: &str, got: &[f32], exact: &[f64], plain: &[f32]) {
 fn linear_add_agrees_with_f64() {
     for isa in isas() {
         let cpu = cpu(isa, 2);
-        for (k, n) in [(1, 1), (33, 50), (101, 7), (576, 192), (700, 100)] {
+        for (k, n) in [(1, 1), (33, 50), (101, 7), (576, 192), (700, 100), (2100, 60)] {
             let case = Case::new(k, n, 7);
             for t in [1, 7, 12, 13, 127, 129] {
                 let (x, h) = (noise(3, t * k), floats(4, t * n));

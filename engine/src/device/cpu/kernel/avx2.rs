@@ -9,7 +9,7 @@ use half::bf16;
 use std::arch::x86_64::*;
 
 pub static KERNELS: Kernels =
-    Kernels { dots_rows: 8, dots, pack, wide, rms_norm, swiglu, max_sum_exp, add, round, rotate };
+    Kernels { dots_rows: 8, dots_k: 0, dots, pack, wide, rms_norm, swiglu, max_sum_exp, add, round, rotate };
 
 /// A safe function that enters the instruction set.
 macro_rules! entry {

@@ -4,14 +4,14 @@
 //! hands out [`KERNELS`] only for an [`super::Isa`] that was detected. Vector loads and stores go through pointers: `check`
 //! of the operands has compared every length with the shape that the loops run over.
 
-use super::{CHUNK, DOTS_ROWS, Dots, GROUP, Kernels, LANES, Wide, lane, pointwise, prefetch};
+use super::{CHUNK, Dots, GROUP, Kernels, LANES, Wide, lane, pointwise, prefetch};
 use half::bf16;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 use std::ops::Range;
 
 pub static KERNELS: Kernels =
-    Kernels { dots_rows: DOTS_ROWS, dots, pack, wide, rms_norm, swiglu, max_sum_exp, add, round, rotate };
+    Kernels { dots_rows: 64, dots_k: 2048, dots, pack, wide, rms_norm, swiglu, max_sum_exp, add, round, rotate };
 
 /// A safe function that enters the instruction set.
 macro_rules! entry {

@@ -32,7 +32,7 @@ pub const LANES: usize = 16;
 /// Elements that one round over the lanes takes.
 pub const CHUNK: usize = 32;
 /// Rows of `x` that [`Dots`] takes at most.
-pub const DOTS_ROWS: usize = 64;
+pub const DOTS_ROWS: usize = 128;
 /// Rows of one packed group.
 pub const GROUP: usize = 16;
 
@@ -135,8 +135,10 @@ type Pack = fn(rows: &[&[bf16]], pairs: &mut [u32], lane: usize, cols: usize, at
 
 /// The kernels of one instruction set. All functions are safe to call on the machine that [`kernels`] gave them to.
 pub struct Kernels {
-    /// Rows up to which `dots` takes less time than `pack` and `wide`, at most [`DOTS_ROWS`].
+    /// Rows up to which `dots` takes less time than `pack` and `wide`.
     pub dots_rows: usize,
+    /// `K` up to which it does for any number of rows, [`DOTS_ROWS`] at a time.
+    pub dots_k: usize,
     /// Few rows: `y[t * stride + n]`.
     pub dots: fn(&Dots<'_>, y: &mut [f32], stride: usize),
     /// Transposes up to 16 `rows` of `K` into columns `at..at+16` of a packed operand; absent rows are zero.

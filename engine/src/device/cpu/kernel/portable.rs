@@ -5,6 +5,7 @@ use half::bf16;
 
 pub static KERNELS: Kernels = Kernels {
     dots_rows: 8,
+    dots_k: 0,
     dots,
     pack,
     wide,

@@ -1,9 +1,10 @@
-//! Few rows: each weight row is read once and meets all rows of `x` while it is in registers or the L1 cache.
+//! Few rows, or a short `K`: each weight row is read once and meets all rows of `x` while it is in registers or the L1 cache.
 
-use super::super::kernel::{Dots, LANES};
+use super::super::kernel::{DOTS_ROWS, Dots, LANES};
 use super::{Block, Piece, Projection, Segment, segments};
 use crate::Result;
 use half::bf16;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 impl Projection<'_> {
@@ -14,31 +15,45 @@ impl Projection<'_> {
         pieces: &(impl Fn(usize) -> [Piece; P] + Sync),
         sink: &(impl Fn(Block<'_>) + Sync),
     ) -> Result<()> {
-        let segments = segments(self.linears, 0..t);
+        let blocks = t.div_ceil(DOTS_ROWS);
+        let block = |i: usize| i * t / blocks..(i + 1) * t / blocks;
+        let segments: Vec<Segment> = (0..blocks).flat_map(|i| segments(self.linears, block(i))).collect();
         let updates = self.few_updates(&segments)?;
-        self.cpu.team.run_ranges(jobs, |range| {
+        self.cpu.team.run_ranges(blocks * jobs, |range| {
             let mut y = Vec::new();
-            for job in range {
+            for task in range {
+                let (rows, job) = (block(task / jobs), task % jobs);
                 let pieces = pieces(job);
                 let width = pieces[0].rows.len().next_multiple_of(LANES);
                 let stride = P * width;
-                y.resize(t * stride, 0.0);
+                y.resize(rows.len() * stride, 0.0);
                 for (p, piece) in pieces.iter().enumerate() {
                     let y = &mut y[p * width..];
-                    self.few_columns(piece, &segments, &updates, y, stride);
+                    self.few_columns(rows.clone(), piece, &segments, &updates, y, stride);
                 }
-                sink(Block { job, rows: 0..t, y: &mut y, stride });
+                sink(Block { job, rows, y: &mut y, stride });
             }
         })
     }
 
     /// The columns of `piece`, a few weight rows at a time where several segments read them.
-    fn few_columns(&self, piece: &Piece, segments: &[Segment], updates: &[Vec<bf16>], y: &mut [f32], stride: usize) {
+    fn few_columns(
+        &self,
+        rows: Range<usize>,
+        piece: &Piece,
+        segments: &[Segment],
+        updates: &[Vec<bf16>],
+        y: &mut [f32],
+        stride: usize,
+    ) {
         let (linear, k) = (&self.linears[piece.linear], self.k);
-        let step = if segments.len() == 1 { piece.rows.len().max(1) } else { LANES };
+        let until = |row: usize| segments.partition_point(|segment| segment.rows.start < row);
+        let mine = until(rows.start)..until(rows.end);
+        let step = if mine.len() == 1 { piece.rows.len().max(1) } else { LANES };
         for start in piece.rows.clone().step_by(step) {
             let n = start..piece.rows.end.min(start + step);
-            for (s, segment) in segments.iter().enumerate() {
+            for s in mine.clone() {
+                let segment = &segments[s];
                 let part = self.part(segment, piece.linear);
                 let r = part.map_or(0, |part| part.b.cols);
                 let dots = Dots {
@@ -48,7 +63,7 @@ impl Projection<'_> {
                     b: part.map_or(&[], |part| part.b.rows_of(n.clone())),
                     shape: [segment.rows.len(), n.len(), k, r],
                 };
-                let at = segment.rows.start * stride + start - piece.rows.start;
+                let at = (segment.rows.start - rows.start) * stride + start - piece.rows.start;
                 (self.cpu.kernels.dots)(&dots, &mut y[at..], stride);
             }
         }

@@ -1,7 +1,7 @@
 //! Projections: `y = x Wᵀ` and its low-rank updates, cut into jobs, with what follows fused.
 //!
-//! Few rows stream the weights once; many rows are packed and multiplied tile by tile. Both follow the order of summation of
-//! [`kernel`](super::kernel), so which one runs shows in the time alone.
+//! Few rows or a short `K` stream the weights; many rows of a long one are packed and multiplied tile by tile. Both follow
+//! the order of summation of [`kernel`](super::kernel), so which one runs shows in the time alone.
 
 mod few;
 mod many;
@@ -104,7 +104,7 @@ pub(super) fn project<const P: usize>(
         return Ok(());
     }
     let all = Projection { cpu, x, k, linears, failure: Mutex::new(Ok(())) };
-    if t <= cpu.kernels.dots_rows {
+    if t <= cpu.kernels.dots_rows || k <= cpu.kernels.dots_k {
         all.few(t, jobs, &pieces, &sink)?;
     } else {
         for start in (0..t).step_by(BLOCK) {
