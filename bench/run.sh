@@ -19,6 +19,11 @@ model=$(scripts/fetch.sh demo-model | tail -n 1)
 [ -d "$out/demo-hf" ] || target/release/bmn model convert "$model" "$out/demo-hf"
 "$venv/bin/python" bench/run.py --bmn target/release/bmn --model "$model" \
     --hf "$out/demo-hf" --python "$venv/bin/python" --out "$out" --rounds "${ROUNDS:-5}" --threads "${THREADS:-2}"
+# The span constraint by itself: tables on stderr, JSON lines in the folder.
+tokenizer=$(scripts/fetch.sh mistral-tokenizer | tail -n 1)
+cargo build --release --locked --quiet -p biomistral-nlu --example span_constraint
+target/release/examples/span_constraint "$tokenizer" "$model" --texts "$out/texts.json" >"$out/constraint.jsonl"
+"$venv/bin/python" bench/peers_constraint.py "$out/texts.json" "$tokenizer" >"$out/peers-constraint.jsonl"
 if [ "${SEVEN_BILLION:-0}" = 1 ]; then
     [ -d "$out/7b" ] || target/release/bmn model random --shape 7b "$out/7b"
     "$venv/bin/python" bench/seven_billion.py --bmn target/release/bmn --python "$venv/bin/python" --model "$out/7b" \
