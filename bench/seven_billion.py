@@ -25,7 +25,7 @@ def main():
     torch = Worker("torch", [args.python, os.path.join(HERE, "peers.py"), "torch", "-", load, str(args.threads)], log)
     rate = lambda: 2 * 512 * 4096 * 14336 / min(torch.measure("matrix")["seconds"][0] for _ in range(3)) / 1e9  # noqa: E731
     before = rate()
-    command = [args.bmn, "bench", "--model", args.model, "--prompt", "256", "--decode", "8", "--repeat", "2", "--json",
+    command = [args.bmn, "bench", "--model", args.model, "--prompt", "512", "--decode", "8", "--repeat", "2", "--json",
                "--threads", str(args.threads)]
     ours = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     after = rate()
