@@ -1,0 +1,1 @@
+//! Opcodes with their modifiers, decoded once into instructions over register rows.

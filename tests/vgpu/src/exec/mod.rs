@@ -1,0 +1,1 @@
+//! The warp interpreter: lanes, divergence, arithmetic, collectives.

@@ -1,0 +1,1 @@
+//! Device memory: allocations, shadow, shared memory, asynchronous copies, traffic counters.

@@ -1,0 +1,1 @@
+//! Order between accesses: barriers, vector clocks, races.

@@ -1,0 +1,1 @@
+//! Tensor-core instructions: mma, ldmatrix, stmatrix, and models of their accumulation.
