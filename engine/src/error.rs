@@ -77,6 +77,9 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("cancelled by the caller")]
     Cancelled,
+    /// The caller's time limit passed.
+    #[error("not done within the time limit")]
+    TimedOut,
     /// A broken invariant of the engine itself.
     #[error("internal error: {why}")]
     Internal {
@@ -97,6 +100,7 @@ impl Error {
             Error::OutOfMemory { .. } => 10,
             Error::Device { .. } => 11,
             Error::Cancelled => 12,
+            Error::TimedOut => 16,
             Error::Internal { .. } => 100,
         }
     }
@@ -117,6 +121,7 @@ impl Error {
                 Error::OutOfMemory { what: what.clone(), want: *want, free: *free }
             }
             Error::Cancelled => Error::Cancelled,
+            Error::TimedOut => Error::TimedOut,
             Error::Internal { why } => Error::Internal { why: why.clone() },
         }
     }

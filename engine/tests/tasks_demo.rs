@@ -330,7 +330,7 @@ fn adapters_are_chosen_by_name_and_bring_their_template() {
     let adapters = [("zero".to_owned(), paths[0].clone()), ("noise".to_owned(), paths[1].clone())];
     let options = EngineOptions { model: model.clone(), adapters: adapters.into(), ..EngineOptions::default() };
     let engine = Arc::new(Engine::open(&options).unwrap());
-    assert_eq!(engine.adapters().collect::<Vec<_>>(), ["noise", "zero"]);
+    assert_eq!(engine.adapters(), ["noise", "zero"]);
     let mut session = engine.session().unwrap();
     let classes = vec![Label::new("cardiology"), Label::new("dermatology")];
     let request = ClassifyRequest { classes, ..ClassifyRequest::default() };

@@ -108,9 +108,9 @@ impl Decoder {
         queue.sort_by_key(|(index, job)| (job.prompt().tokens.len(), std::cmp::Reverse(*index)));
         let mut live: Vec<Live<J>> = Vec::new();
         loop {
-            if self.cancelled() {
-                queue.drain(..).for_each(|(index, _)| results[index] = Some(Err(Error::Cancelled)));
-                live.drain(..).for_each(|gone| self.close(gone, Err(Error::Cancelled), &mut results));
+            if let Err(halt) = self.halt.check() {
+                queue.drain(..).for_each(|(index, _)| results[index] = Some(Err(halt.again())));
+                live.drain(..).for_each(|gone| self.close(gone, Err(halt.again()), &mut results));
             }
             while live.len() < self.options.live_sequences.max(1) {
                 let Some((index, job)) = queue.pop() else { break };
@@ -154,9 +154,7 @@ impl Decoder {
 
     fn read(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<()> {
         for chain in tokens.chunks(self.options.pass_rows.max(1)) {
-            if self.cancelled() {
-                return Err(Error::Cancelled);
-            }
+            self.halt.check()?;
             self.session.forward(&[Step { sequence, chain, tree: &[], keep: &[] }])?;
         }
         Ok(())

@@ -1,12 +1,11 @@
 //! The decoder: one model session, the options of decoding, and the checks every request passes.
 
 use super::batch::Prompt;
+use super::halt::Halt;
 use super::prefix::PrefixCache;
 use crate::model::{AdapterId, ModelSession};
 use crate::weights::ModelConfig;
 use crate::{Error, Result};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How an answer is generated. Both give the same tokens and the same bits of every score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,14 +78,14 @@ pub struct Decoder {
     pub(super) session: Box<dyn ModelSession>,
     pub(super) options: DecoderOptions,
     pub(super) prefixes: PrefixCache,
-    cancel: Option<Arc<AtomicBool>>,
+    pub(super) halt: Halt,
 }
 
 impl Decoder {
     /// A decoder that owns `session`.
     pub fn new(session: Box<dyn ModelSession>, options: DecoderOptions) -> Self {
         let prefixes = PrefixCache::new(options.prefix_tokens);
-        Decoder { session, options, prefixes, cancel: None }
+        Decoder { session, options, prefixes, halt: Halt::default() }
     }
 
     /// The options; those of the model's limits and `prefix_tokens` are read at construction only.
@@ -104,18 +103,14 @@ impl Decoder {
         self.options.mode = mode;
     }
 
-    /// Looks at `flag` before every pass; once it is true, open requests end with [`Error::Cancelled`].
-    pub fn cancel_by(&mut self, flag: Option<Arc<AtomicBool>>) {
-        self.cancel = flag;
+    /// What ends open requests early, from the next call on.
+    pub fn halt_by(&mut self, halt: Halt) {
+        self.halt = halt;
     }
 
-    /// Forgets cached prefixes that were computed with `adapter`: due before it is unloaded.
-    pub fn forget_prefixes(&mut self, adapter: Option<AdapterId>) {
-        self.prefixes.forget(&mut *self.session, |of| of == adapter);
-    }
-
-    pub(super) fn cancelled(&self) -> bool {
-        self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    /// Forgets cached prefixes that were computed with an adapter for which `gone` holds, so that nothing keeps it resident.
+    pub fn forget_prefixes(&mut self, gone: impl Fn(Option<AdapterId>) -> bool) {
+        self.prefixes.forget(&mut *self.session, gone);
     }
 
     /// A prompt that fits, followed by `after` further rows.

@@ -5,6 +5,7 @@ mod choice;
 mod decoder;
 mod draft;
 mod generate;
+mod halt;
 mod prefix;
 pub mod span;
 mod top_spans;
@@ -18,6 +19,7 @@ pub(crate) mod toy;
 pub use choice::{ChoiceRequest, Posterior};
 pub use decoder::{Decoder, DecoderOptions, Mode, Scores};
 pub use generate::{Continuation, Generated, Generation};
+pub use halt::Halt;
 pub use span::{Boundary, LabelLine, SpanCache, SpanGrammar, SpanPolicy, SpanRead};
 pub use top_spans::{Candidate, SpanQuery, TopSpans};
 

@@ -216,7 +216,7 @@ proptest! {
             }
         }
         for a in 0..3 {
-            batch.forget_prefixes(adapter(a));
+            batch.forget_prefixes(|of| of == adapter(a));
         }
         let counts = counts.lock().unwrap();
         prop_assert_eq!((counts.sequences, counts.rows), (0, 0));
@@ -401,7 +401,7 @@ fn a_failing_request_fails_alone() {
     let reference = greedy(&toy(6), None, &prompts[0], &automaton);
     assert_eq!(found[0].as_ref().unwrap().tokens, reference.tokens);
     assert_eq!(found[7].as_ref().unwrap().tokens, reference.tokens);
-    decoder.forget_prefixes(None);
+    decoder.forget_prefixes(|of| of.is_none());
     let counts = counts.lock().unwrap();
     assert_eq!((counts.sequences, counts.rows), (0, 0));
 }
@@ -416,7 +416,7 @@ fn cancelling_ends_open_requests_and_leaves_nothing() {
         let (mut decoder, counts) = decoder(toy, |o| {
             *o = DecoderOptions { mode: Mode::Plain, live_sequences: 2, prefix_tokens: 0, ..o.clone() };
         });
-        decoder.cancel_by(Some(flag));
+        decoder.halt_by(Halt { flag: Some(flag), deadline: None });
         let mut automata = vec![line.clone(); 5];
         let mut requests: Vec<Generation<'_>> = automata
             .iter_mut()

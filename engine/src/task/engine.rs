@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What to load and how.
 #[derive(Debug, Clone, Default)]
@@ -78,11 +78,26 @@ fn folder(model: &Path) -> &Path {
     if model.is_dir() { model } else { model.parent().unwrap_or(model) }
 }
 
-/// An adapter that requests can choose.
+/// An adapter that requests can choose. Requests hold it while they run; the last holder unloads it.
 pub(crate) struct LoadedAdapter {
+    model: Arc<dyn LanguageModel>,
     pub id: AdapterId,
     pub identity: String,
     pub settings: ModelSettings,
+}
+
+impl Drop for LoadedAdapter {
+    fn drop(&mut self) {
+        self.model.unload_adapter(self.id);
+    }
+}
+
+/// Adapters by the names that requests choose them by.
+#[derive(Default)]
+struct Adapters {
+    /// Counts the changes: the generation of the name that was set last.
+    epoch: u64,
+    loaded: BTreeMap<String, Arc<LoadedAdapter>>,
 }
 
 /// The parts of an engine, for a model that is already there.
@@ -111,13 +126,15 @@ pub struct Engine {
     own: Option<Frame>,
     settings: ModelSettings,
     template: Option<Template>,
-    adapters: BTreeMap<String, LoadedAdapter>,
+    adapters: RwLock<Adapters>,
 }
 
 /// What the run options choose: template, adapter, provenance.
 pub(crate) struct Setting<'e> {
     pub frame: &'e Frame,
     pub adapter: Option<AdapterId>,
+    /// Keeps the adapter loaded while the request runs, whatever its name is given to meanwhile.
+    _held: Option<Arc<LoadedAdapter>>,
     pub provenance: Provenance,
 }
 
@@ -152,20 +169,46 @@ impl Engine {
         }
         for (name, path) in &options.adapters {
             let adapter = PeftAdapter::open(path, &config)?;
-            engine.load_adapter(name, &adapter, ModelSettings::open(path)?)?;
+            engine.set_adapter(name, &adapter, ModelSettings::open(path)?)?;
         }
         Ok(engine)
     }
 
-    /// Makes an adapter one that requests can choose by `name`.
-    pub fn load_adapter(&mut self, name: &str, adapter: &PeftAdapter, settings: ModelSettings) -> Result<()> {
+    /// Makes an adapter the one that requests choose by `name`, and returns its generation, higher than any before it.
+    ///
+    /// Where the name was taken, requests that run keep the adapter they started with, and later ones get this one; every
+    /// answer's provenance names the adapter that gave it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for one tuned with another version of the prompts, and what the device lacks; the name then
+    /// stands for what it stood for.
+    pub fn set_adapter(&self, name: &str, adapter: &PeftAdapter, settings: ModelSettings) -> Result<u64> {
         settings.check(&self.prompts)?;
-        if self.adapters.contains_key(name) {
-            return Err(Error::invalid(format!("adapter: expected distinct names, found {name:?} twice")));
-        }
         let id = self.model.load_adapter(adapter.parts())?;
-        self.adapters.insert(name.to_owned(), LoadedAdapter { id, identity: adapter.id().to_owned(), settings });
-        Ok(())
+        let model = Arc::clone(&self.model);
+        let loaded = Arc::new(LoadedAdapter { model, id, identity: adapter.id().to_owned(), settings });
+        let mut adapters = self.adapters.write().unwrap_or_else(PoisonError::into_inner);
+        adapters.epoch += 1;
+        let replaced = adapters.loaded.insert(name.to_owned(), loaded);
+        let generation = adapters.epoch;
+        drop(adapters); // before the replaced one, whose unloading takes a lock of the model
+        drop(replaced);
+        Ok(generation)
+    }
+
+    /// Takes a name away; requests that run with its adapter finish. Returns whether there was one.
+    pub fn remove_adapter(&self, name: &str) -> bool {
+        let mut adapters = self.adapters.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = adapters.loaded.remove(name);
+        adapters.epoch += u64::from(removed.is_some());
+        drop(adapters);
+        removed.is_some()
+    }
+
+    /// The count of changes so far, and the adapters that have a name.
+    pub(crate) fn adapter_ids(&self) -> (u64, Vec<AdapterId>) {
+        let adapters = self.adapters.read().unwrap_or_else(PoisonError::into_inner);
+        (adapters.epoch, adapters.loaded.values().map(|adapter| adapter.id).collect())
     }
 
     /// An engine of given parts, without adapters.
@@ -191,7 +234,7 @@ impl Engine {
             own,
             settings: parts.settings,
             template: None,
-            adapters: BTreeMap::new(),
+            adapters: RwLock::default(),
         })
     }
 
@@ -216,8 +259,8 @@ impl Engine {
     }
 
     /// Names of the adapters that a request can choose.
-    pub fn adapters(&self) -> impl Iterator<Item = &str> {
-        self.adapters.keys().map(String::as_str)
+    pub fn adapters(&self) -> Vec<String> {
+        self.adapters.read().unwrap_or_else(PoisonError::into_inner).loaded.keys().cloned().collect()
     }
 
     /// Longest context in tokens.
@@ -233,15 +276,18 @@ impl Engine {
     pub(crate) fn setting(&self, run: &RunOptions<'_>, request: &impl Serialize) -> Result<Setting<'_>> {
         let adapter = match &run.adapter {
             None => None,
-            Some(name) => Some(self.adapters.get(name).ok_or_else(|| {
-                let known = self.adapters().collect::<Vec<_>>().join(", ");
-                Error::invalid(format!("adapter: expected one of those loaded ({known}), found {name:?}"))
-            })?),
+            Some(name) => {
+                let adapters = self.adapters.read().unwrap_or_else(PoisonError::into_inner);
+                let known = || adapters.loaded.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                Some(Arc::clone(adapters.loaded.get(name).ok_or_else(|| {
+                    Error::invalid(format!("adapter: expected one of those loaded ({}), found {name:?}", known()))
+                })?))
+            }
         };
         let template = run
             .template
             .or(self.template)
-            .or(adapter.and_then(|adapter| adapter.settings.template))
+            .or(adapter.as_ref().and_then(|adapter| adapter.settings.template))
             .or(self.settings.template)
             .unwrap_or(Template::Zephyr);
         let (frame, name) = match (template, &self.own) {
@@ -256,12 +302,13 @@ impl Engine {
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: self.model.fingerprint(),
             weights: self.weights.clone(),
-            adapter: adapter.map(|adapter| adapter.identity.clone()),
+            adapter: adapter.as_ref().map(|adapter| adapter.identity.clone()),
             tokenizer: self.tokenizer.hash().to_owned(),
             template: name.to_owned(),
             prompts: sha256_hex(format!("{}{}", self.prompts.hash(), frame.hash()).as_bytes()),
             schema: sha256_hex(&schema),
         };
-        Ok(Setting { frame, adapter: adapter.map(|adapter| adapter.id), provenance })
+        let id = adapter.as_ref().map(|adapter| adapter.id);
+        Ok(Setting { frame, adapter: id, _held: adapter, provenance })
     }
 }

@@ -1,12 +1,14 @@
 //! What goes in: documents, requests per task, run options.
 
 use super::schema::{self, Event, Label, Relation};
-use crate::decode::SpanPolicy;
+use crate::decode::{Halt, SpanPolicy};
 use crate::text::OffsetUnit;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// A text to read. `id` is copied to the answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,19 +278,15 @@ impl Cancel {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// The flag itself.
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-
     /// Whether it was triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Called with the number of documents done and of all, from the thread of the run.
-pub type ProgressFn<'a> = &'a (dyn Fn(usize, usize) + Send + Sync);
+/// Called with the number of documents done and of all, from the thread of the run; [`ControlFlow::Break`] ends it, and the
+/// documents not done answer [`Error::Cancelled`].
+pub type ProgressFn<'a> = &'a (dyn Fn(usize, usize) -> ControlFlow<()> + Send + Sync);
 
 /// How a batch is run; the same for every task.
 #[derive(Clone)]
@@ -309,6 +307,8 @@ pub struct RunOptions<'a> {
     pub batch: usize,
     /// Flag that stops the run; documents not done answer [`Error::Cancelled`].
     pub cancel: Option<Cancel>,
+    /// Moment after which documents not done answer [`Error::TimedOut`].
+    pub deadline: Option<Instant>,
     /// Progress callback.
     pub progress: Option<ProgressFn<'a>>,
 }
@@ -324,8 +324,16 @@ impl Default for RunOptions<'_> {
             show_prompt: false,
             batch: 32,
             cancel: None,
+            deadline: None,
             progress: None,
         }
+    }
+}
+
+impl RunOptions<'_> {
+    /// What ends the run early.
+    pub(crate) fn halt(&self) -> Halt {
+        Halt { flag: self.cancel.as_ref().map(|cancel| Arc::clone(&cancel.0)), deadline: self.deadline }
     }
 }
 

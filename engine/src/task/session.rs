@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Session {
     engine: Arc<Engine>,
     decoder: Decoder,
+    /// Count of the engine's adapter changes when this session last looked.
+    adapter_epoch: u64,
 }
 
 /// What the tasks work with during one batch.
@@ -35,7 +37,8 @@ impl Session {
         let mut options = DecoderOptions::new(model.config());
         options.max_positions = engine.context;
         let decoder = Decoder::new(model.session()?, options);
-        Ok(Self { engine, decoder })
+        let adapter_epoch = engine.adapter_ids().0;
+        Ok(Self { engine, decoder, adapter_epoch })
     }
 
     /// The engine it works on.
@@ -131,21 +134,27 @@ impl Session {
         }
         let engine = Arc::clone(&self.engine);
         self.decoder.set_scores(if run.scores { Scores::LogProbAndMass } else { Scores::None });
-        self.decoder.cancel_by(run.cancel.as_ref().map(|cancel| cancel.flag()));
+        let halt = run.halt();
+        self.decoder.halt_by(halt.clone());
+        let (epoch, loaded) = engine.adapter_ids();
+        if epoch != self.adapter_epoch {
+            self.decoder.forget_prefixes(|of| of.is_some_and(|id| !loaded.contains(&id)));
+            self.adapter_epoch = epoch;
+        }
         let mut work =
             Work { engine: &engine, setting: engine.setting(run, request)?, decoder: &mut self.decoder, run };
         let mut answers = Vec::with_capacity(items.len());
         for batch in items.chunks(run.batch) {
-            if run.cancel.as_ref().is_some_and(|cancel| cancel.is_triggered()) {
-                answers.extend(batch.iter().map(|_| Err(Error::Cancelled)));
+            if let Err(halt) = halt.check() {
+                answers.extend(batch.iter().map(|_| Err(halt.again())));
                 continue;
             }
             answers.extend(task(&mut work, batch));
-            if let Some(progress) = run.progress {
-                progress(answers.len(), items.len());
+            if run.progress.is_some_and(|progress| progress(answers.len(), items.len()).is_break()) {
+                break;
             }
         }
-        work.decoder.cancel_by(None);
+        answers.extend(items[answers.len()..].iter().map(|_| Err(Error::Cancelled)));
         Ok(answers)
     }
 }

@@ -6,7 +6,9 @@ use crate::decode::toy::Toy;
 use crate::text::tests::tiny_byte_level;
 use crate::text::{ChatTemplate, Tokenizer};
 use proptest::prelude::*;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
 {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
@@ -313,6 +315,7 @@ fn cancelling_ends_the_documents_not_done() {
         if count == 4 {
             cancel.trigger();
         }
+        ControlFlow::Continue(())
     };
     let run = RunOptions { batch: 2, cancel: Some(cancel.clone()), progress: Some(&progress), ..RunOptions::default() };
     let answers = engine.session().unwrap().extract(&documents, &request, &run).unwrap();
@@ -321,6 +324,22 @@ fn cancelling_ends_the_documents_not_done() {
     assert_eq!(*done.lock().unwrap(), [(2, 6), (4, 6)]);
     cancel.reset();
     assert!(engine.session().unwrap().extract(&documents[..1], &request, &run).unwrap()[0].is_ok());
+}
+
+#[test]
+fn a_passed_deadline_and_a_callback_that_breaks_end_a_run() {
+    let engine = engine(7, 4000);
+    let request = ExtractRequest { labels: labels(&["one"]), policy: few() };
+    let documents: Vec<Document> = (0..6).map(|_| document("pain and ache")).collect();
+    let late = RunOptions { deadline: Some(Instant::now()), ..RunOptions::default() };
+    let answers = engine.session().unwrap().extract(&documents, &request, &late).unwrap();
+    assert!(answers.iter().all(|answer| matches!(answer, Err(Error::TimedOut))));
+    let progress = |count: usize, _| if count >= 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let run = RunOptions { batch: 2, progress: Some(&progress), ..RunOptions::default() };
+    let answers = engine.session().unwrap().extract(&documents, &request, &run).unwrap();
+    assert!(answers[..4].iter().all(Result::is_ok));
+    assert_eq!(answers.len(), 6);
+    assert!(answers[4..].iter().all(|answer| matches!(answer, Err(Error::Cancelled))));
 }
 
 #[test]
