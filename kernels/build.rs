@@ -1,0 +1,245 @@
+//! Compiles every `cu/*.cu` to one PTX (NVRTC, `compute_80`) and that PTX to one cubin per architecture (ptxas).
+//!
+//! The PTX is what the tests execute on the virtual GPU, so what is tested is what every cubin is made from. CUDA 12.9 is
+//! used because its images load on drivers from R525 (sm_80 to 90) and R570 (sm_100, 120) on; CUDA 13's ask for R580.
+//!
+//! The tools are looked for in `$CUDA_HOME`, beside the `ptxas` on `PATH`, and in `build/cuda` (`make cuda`). Without them
+//! the crate builds with no images and says why. `BMN_CUDA_ARCHS=80,90` restricts the cubins of a development build.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::{env, fs, ptr};
+
+/// Architectures that get a cubin; any other device of compute capability 8.0 or more takes the PTX.
+const ARCHS: [u32; 6] = [80, 86, 89, 90, 100, 120];
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let repository = root.parent().unwrap_or(&root).to_path_buf();
+    println!("cargo::rerun-if-changed=cu");
+    println!("cargo::rerun-if-changed=build.rs");
+    // A missing file would rebuild every time; `make cuda` touches this file instead.
+    let fetched = repository.join("build/cuda/installed");
+    if fetched.is_file() {
+        println!("cargo::rerun-if-changed={}", fetched.display());
+    }
+    for variable in ["CUDA_HOME", "BMN_CUDA_ARCHS"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+
+    let images = match Toolchain::find(&repository) {
+        Ok(tools) => compile_all(&tools, &root, &repository, &out)?,
+        Err(why) => format!(
+            "pub(crate) static IMAGES: &[Image] = &[];\npub(crate) static WHY_NONE: Option<&str> = Some({why:?});\n"
+        ),
+    };
+    fs::write(out.join("images.rs"), images)?;
+    Ok(())
+}
+
+fn compile_all(tools: &Toolchain, root: &Path, repository: &Path, out: &Path) -> Result<String, Failure> {
+    let archs: Vec<u32> = match env::var("BMN_CUDA_ARCHS") {
+        Ok(list) => list.split(',').map(|a| a.trim().parse()).collect::<Result<_, _>>()?,
+        Err(_) => ARCHS.to_vec(),
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root.join("cu"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "cu") {
+            names.push(path.file_stem().and_then(|s| s.to_str()).ok_or("a .cu file's name is not UTF-8")?.to_owned());
+        }
+    }
+    names.sort();
+
+    let nvrtc = Nvrtc::open(&tools.nvrtc)?;
+    let front: Vec<_> = names.iter().map(|name| move || front_end(&nvrtc, name, root, repository, out)).collect();
+    let changed = in_parallel(front)?;
+    let mut back = Vec::new();
+    for (name, changed) in names.iter().zip(changed) {
+        for &arch in &archs {
+            back.push(move || back_end(&tools.ptxas, name, arch, changed, out));
+        }
+    }
+    in_parallel(back)?;
+
+    let mut code =
+        String::from("pub(crate) static WHY_NONE: Option<&str> = None;\npub(crate) static IMAGES: &[Image] = &[\n");
+    for name in &names {
+        write!(
+            code,
+            "    Image {{ file: {name:?}, ptx: include_str!({:?}), cubins: &[",
+            out.join(format!("{name}.ptx"))
+        )?;
+        for arch in &archs {
+            let stem = out.join(format!("{name}.sm_{arch}"));
+            write!(
+                code,
+                "\n        Cubin {{ arch: {arch}, bytes: include_bytes!(\"{0}.cubin\"), resources: include_str!(\"{0}.txt\") }},",
+                stem.display()
+            )?;
+        }
+        code.push_str("\n    ] },\n");
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+/// Runs the jobs on as many threads as cargo allows; the first failure wins.
+fn in_parallel<T: Send>(jobs: Vec<impl FnOnce() -> Result<T, Failure> + Send>) -> Result<Vec<T>, Failure> {
+    let threads = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1usize).clamp(1, 16);
+    let count = jobs.len();
+    let queue = Mutex::new(jobs.into_iter().enumerate());
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(count) {
+            scope.spawn(|| {
+                loop {
+                    let Some((index, job)) = queue.lock().ok().and_then(|mut q| q.next()) else { break };
+                    let result = job();
+                    if let Ok(mut done) = done.lock() {
+                        done.insert(index, result);
+                    }
+                }
+            });
+        }
+    });
+    done.into_inner().map_err(|_| "a compile thread panicked")?.into_values().collect()
+}
+
+/// Where NVRTC and ptxas lie.
+struct Toolchain {
+    nvrtc: PathBuf,
+    ptxas: PathBuf,
+}
+
+impl Toolchain {
+    fn find(repository: &Path) -> Result<Self, String> {
+        let mut homes: Vec<PathBuf> = env::var_os("CUDA_HOME").map(PathBuf::from).into_iter().collect();
+        let on_path = |dir: PathBuf| dir.join("ptxas").is_file().then(|| dir.parent().map(Path::to_path_buf))?;
+        homes.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()).find_map(on_path));
+        homes.push(repository.join("build/cuda"));
+        for home in &homes {
+            let ptxas = home.join("bin/ptxas");
+            let nvrtc = ["lib64", "lib", "targets/x86_64-linux/lib"].map(|lib| home.join(lib).join("libnvrtc.so.12"));
+            if let (true, Some(nvrtc)) = (ptxas.is_file(), nvrtc.into_iter().find(|n| n.is_file())) {
+                return Ok(Self { nvrtc, ptxas });
+            }
+        }
+        Err("built without CUDA: no libnvrtc.so.12 and ptxas in $CUDA_HOME, on PATH or in build/cuda (`make cuda` fetches them)".into())
+    }
+}
+
+/// The functions of `libnvrtc.so.12` that are needed.
+#[derive(Clone, Copy)]
+struct Nvrtc {
+    create: unsafe extern "C" fn(
+        *mut *mut c_void,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *const *const c_char,
+        *const *const c_char,
+    ) -> c_int,
+    compile: unsafe extern "C" fn(*mut c_void, c_int, *const *const c_char) -> c_int,
+    log_size: unsafe extern "C" fn(*mut c_void, *mut usize) -> c_int,
+    log: unsafe extern "C" fn(*mut c_void, *mut c_char) -> c_int,
+    ptx_size: unsafe extern "C" fn(*mut c_void, *mut usize) -> c_int,
+    ptx: unsafe extern "C" fn(*mut c_void, *mut c_char) -> c_int,
+    destroy: unsafe extern "C" fn(*mut *mut c_void) -> c_int,
+}
+
+impl Nvrtc {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        // SAFETY: NVRTC's initialisers have no preconditions, and the signatures are those of nvrtc.h 12. The library is
+        // leaked, so the functions stay.
+        unsafe {
+            let library = Box::leak(Box::new(libloading::Library::new(path)?));
+            Ok(Self {
+                create: *library.get(b"nvrtcCreateProgram\0")?,
+                compile: *library.get(b"nvrtcCompileProgram\0")?,
+                log_size: *library.get(b"nvrtcGetProgramLogSize\0")?,
+                log: *library.get(b"nvrtcGetProgramLog\0")?,
+                ptx_size: *library.get(b"nvrtcGetPTXSize\0")?,
+                ptx: *library.get(b"nvrtcGetPTX\0")?,
+                destroy: *library.get(b"nvrtcDestroyProgram\0")?,
+            })
+        }
+    }
+
+    /// PTX of `source`, named `name`; headers are found relative to the working folder.
+    fn compile(&self, name: &str, source: &str, options: &[&str]) -> Result<String, Failure> {
+        let (source, file) = (CString::new(source)?, CString::new(name)?);
+        let options = options.iter().map(|o| CString::new(*o)).collect::<Result<Vec<_>, _>>()?;
+        let pointers: Vec<_> = options.iter().map(|o| o.as_ptr()).collect();
+        let text = |size: unsafe extern "C" fn(*mut c_void, *mut usize) -> c_int,
+                    get: unsafe extern "C" fn(*mut c_void, *mut c_char) -> c_int,
+                    program| {
+            let mut bytes = 0;
+            // SAFETY: `program` is live and the buffer has the size the library asked for, its terminator included.
+            unsafe {
+                size(program, &mut bytes);
+                let mut buffer = vec![0u8; bytes.max(1)];
+                get(program, buffer.as_mut_ptr().cast());
+                CStr::from_ptr(buffer.as_ptr().cast()).to_string_lossy().into_owned()
+            }
+        };
+        let mut program = ptr::null_mut();
+        // SAFETY: all strings outlive the calls; the program is destroyed once.
+        unsafe {
+            if (self.create)(&mut program, source.as_ptr(), file.as_ptr(), 0, ptr::null(), ptr::null()) != 0 {
+                return Err(format!("{name}: NVRTC refused to create the program").into());
+            }
+            let code = (self.compile)(program, pointers.len() as c_int, pointers.as_ptr());
+            let result = match code {
+                0 => Ok(text(self.ptx_size, self.ptx, program)),
+                _ => Err(format!("{name}: NVRTC error {code}\n{}", text(self.log_size, self.log, program)).into()),
+            };
+            (self.destroy)(&mut program);
+            result
+        }
+    }
+}
+
+/// `cu/NAME.cu` to `OUT_DIR/NAME.ptx`; whether it changed.
+fn front_end(nvrtc: &Nvrtc, name: &str, root: &Path, repository: &Path, out: &Path) -> Result<bool, Failure> {
+    let file = format!("cu/{name}.cu");
+    let source = fs::read_to_string(root.join(&file))?;
+    let options = ["--gpu-architecture=compute_80", "--std=c++17", "--generate-line-info", "--include-path=cu"];
+    let ptx = nvrtc.compile(&file, &source, &options)?;
+    // NVRTC makes names absolute; an artefact names no folder of the machine that built it.
+    let ptx = ptx.replace(&format!("\"{}/", repository.display()), "\"");
+    let path = out.join(format!("{name}.ptx"));
+    let changed = fs::read_to_string(&path).map_or(true, |old| old != ptx);
+    if changed {
+        fs::write(path, ptx)?;
+    }
+    Ok(changed)
+}
+
+/// `OUT_DIR/NAME.ptx` to `OUT_DIR/NAME.sm_ARCH.cubin`, with what ptxas says of registers, spills and shared memory beside.
+fn back_end(ptxas: &Path, name: &str, arch: u32, changed: bool, out: &Path) -> Result<(), Failure> {
+    let stem = format!("{name}.sm_{arch}");
+    let (cubin, log) = (out.join(format!("{stem}.cubin")), out.join(format!("{stem}.txt")));
+    if !changed && cubin.is_file() && log.is_file() {
+        return Ok(());
+    }
+    let mut command = Command::new(ptxas);
+    command.arg(format!("-arch=sm_{arch}")).args(["-v", "-O3"]);
+    if env::var_os("CARGO_FEATURE_PROFILING").is_some() {
+        command.arg("-lineinfo");
+    }
+    let made = command.arg("-o").arg(&cubin).arg(out.join(format!("{name}.ptx"))).output()?;
+    let said = String::from_utf8_lossy(&made.stderr);
+    if !made.status.success() {
+        return Err(format!("{stem}: ptxas {}\n{said}", made.status).into());
+    }
+    fs::write(log, said.as_bytes())?;
+    Ok(())
+}
