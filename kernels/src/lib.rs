@@ -5,6 +5,7 @@
 //! here talks to a driver: the engine launches, with [`table::Kernel`] saying how.
 
 #[rustfmt::skip]
+#[allow(missing_docs)] // bindgen drops some of the header's comments
 pub mod params;
 pub mod table;
 
