@@ -1,5 +1,6 @@
 //! The command line: verbs, flags and their help.
 
+use biomistral_nlu::device::DeviceChoice;
 use biomistral_nlu::task::Template;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -69,9 +70,15 @@ pub struct ModelArgs {
     /// Add the adapter into the weights while loading instead of applying it beside them
     #[arg(long, requires = "adapter", help_heading = "Model")]
     pub merge: bool,
-    /// Where to compute: cpu, cuda:N, or auto
+    /// Where to compute: cpu, cuda:N, or auto (cuda:0 where it can be used and the model fits, else cpu)
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Model")]
-    pub device: String,
+    pub device: DeviceChoice,
+    /// Longest context in tokens that a GPU's memory is set aside for [default: the model's]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub context: Option<usize>,
+    /// Overwrite a GPU's memory that held texts before giving it back
+    #[arg(long, help_heading = "Model")]
+    pub wipe: bool,
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Model")]
     pub threads: Option<u16>,

@@ -1,9 +1,9 @@
 //! `bmn logits`: token ids in, log-probabilities out, for checks against other implementations.
 
 use crate::args::{Logits, ModelArgs};
+use crate::opening::OpeningView;
 use crate::stop::{Result, Stop};
-use biomistral_nlu::device::cpu::{Cpu, CpuOptions};
-use biomistral_nlu::model::{AdapterId, LanguageModel, Mistral, Step};
+use biomistral_nlu::model::{self, AdapterId, LanguageModel, Placement, Step};
 use biomistral_nlu::weights::{Checkpoint, PeftAdapter};
 use serde::Serialize;
 use serde_json::json;
@@ -24,14 +24,19 @@ struct Line {
 const CHUNK: usize = 128;
 
 /// The model without tokenizer or templates.
-pub fn open(args: &ModelArgs) -> Result<(Arc<Mistral<Cpu>>, Option<AdapterId>)> {
-    crate::device::check(&args.device)?;
+pub fn open(args: &ModelArgs) -> Result<(Arc<dyn LanguageModel>, Option<AdapterId>)> {
     let checkpoint = Checkpoint::open(&args.model)?;
     let adapter = args.adapter.as_ref().map(|path| PeftAdapter::open(path, checkpoint.config())).transpose()?;
-    let cpu = Cpu::new(CpuOptions { threads: args.threads.map(usize::from), isa: None })?;
+    let placement = Placement {
+        device: args.device,
+        threads: args.threads.map(usize::from),
+        context: args.context,
+        wipe: args.wipe,
+    };
     let parts = adapter.as_ref().map_or(&[][..], PeftAdapter::parts);
     let (merge, beside) = if args.merge { (parts, &[][..]) } else { (&[][..], parts) };
-    let model = Mistral::open(&checkpoint, cpu, merge)?;
+    let mut view = OpeningView::new(false);
+    let model = model::open(&checkpoint, &placement, merge, &mut |opening| view.tell(&opening))?;
     let id = if beside.is_empty() { None } else { Some(model.load_adapter(beside)?) };
     Ok((model, id))
 }

@@ -3,11 +3,11 @@
 mod args;
 mod batch;
 mod bench;
-mod device;
 mod doctor;
 mod input;
 mod logits;
 mod model;
+mod opening;
 mod progress;
 mod results;
 mod stop;

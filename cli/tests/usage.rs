@@ -49,9 +49,6 @@ fn failures_exit_1_and_name_the_thing() {
     let ran = run(&["extract", "--model", "/no/such/model", "--labels", "A", "/no/such/note.txt"], b"");
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("/no/such/note.txt"), "{}", ran.err);
-    let ran = run(&["extract", "--model", "m", "--labels", "A", "--device", "cuda:0"], b"");
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("not built with CUDA"), "{}", ran.err);
 }
 
 #[test]
@@ -71,6 +68,5 @@ fn doctor_says_what_will_run() {
     for name in ["version", "processor", "isa", "fingerprint", "threads", "cuda", "features"] {
         assert!(!report[name].is_null(), "{name}");
     }
-    assert_eq!(report["cuda"], "not built in");
     assert_eq!(run(&["doctor"], b"").code, 0);
 }

@@ -143,8 +143,9 @@ fn pass(cpu: &Cpu, model: &Model, map: &Arc<Mmap>, t: usize) -> (f64, usize) {
                 cpu.gate_up(&x, plain(gate), plain(up), t, &mut a).unwrap();
                 cpu.linear_add(&x, plain(down), t, &mut h).unwrap();
             }
-            cpu.head_lse(&x, &head, &[0]).unwrap();
+            cpu.head_lse(&x, &head, &[0])
         })
+        .unwrap();
     });
     (seconds, weights.offset)
 }
@@ -170,7 +171,9 @@ fn main() {
             let x: Buffer<bf16> = cpu.buffer(t * k).unwrap();
             let mut h: Buffer<f32> = cpu.buffer(t * n).unwrap();
             let runs = (20_000_000_000 / (2 * t * n * k)).clamp(3, 30);
-            let seconds = best(threads, runs, || cpu.pass(|| cpu.linear_add(&x, plain(&weight), t, &mut h).unwrap()));
+            let seconds = best(threads, runs, || {
+                cpu.pass(|| cpu.linear_add(&x, plain(&weight), t, &mut h)).unwrap();
+            });
             let rate = (2 * t * n * k) as f64 / seconds / 1e9;
             println!("  T {t} N {n:5} K {k:5}  {rate:8.1} GFLOP/s  {:5.1} %", 100.0 * rate / peak);
         }

@@ -5,7 +5,7 @@ mod serve;
 
 use crate::args::Bench;
 use crate::stop::{Result, Stop};
-use biomistral_nlu::model::{LanguageModel, ModelSession, SequenceId, Step};
+use biomistral_nlu::model::{ModelSession, SequenceId, Step};
 use biomistral_nlu::weights::ModelConfig;
 use serde::Serialize;
 use std::io::{Write, stdout};

@@ -40,6 +40,7 @@ pub fn serve(args: &Bench, workload: &Path, threads: usize) -> Result<()> {
         serde_json::from_slice(&bytes).map_err(|e| Stop::failed(format!("{}: {e}", workload.display())))?;
     let engine = Arc::new(Engine::open(&EngineOptions {
         model: args.model.model.clone(),
+        device: args.model.device,
         threads: Some(threads),
         template: Some(Template::Zephyr),
         ..EngineOptions::default()

@@ -11,6 +11,7 @@ pub use spans::{EventsTask, ExtractTask, RelateTask};
 use crate::args::{ChoiceArgs, ModelArgs, Run, SpanArgs, Unit};
 use crate::batch::{self, Verb};
 use crate::input::{Broken, Document, Input};
+use crate::opening::OpeningView;
 use crate::results::Results;
 use crate::stop::{Result, Stop};
 use biomistral_nlu::task::{
@@ -97,10 +98,12 @@ pub fn run<T: Task>(task: T, model: &ModelArgs, run: &Run) -> Result<()> {
 
 /// The engine that the model flags describe.
 fn open(model: &ModelArgs, run: &Run) -> Result<Arc<Engine>> {
-    crate::device::check(&model.device)?;
     let mut options = EngineOptions {
         model: model.model.clone(),
+        device: model.device,
         threads: model.threads.map(usize::from),
+        context: model.context,
+        wipe: model.wipe,
         template: run.template.map(Template::from),
         ..EngineOptions::default()
     };
@@ -109,7 +112,8 @@ fn open(model: &ModelArgs, run: &Run) -> Result<Arc<Engine>> {
         Some(adapter) => drop(options.adapters.insert(ADAPTER.to_owned(), adapter.clone())),
         None => {}
     }
-    Ok(Arc::new(Engine::open(&options)?))
+    let mut view = OpeningView::new(run.quiet);
+    Ok(Arc::new(Engine::open_with(&options, &mut |opening| view.tell(&opening))?))
 }
 
 impl<T: Task> Verb for Worker<T> {

@@ -8,12 +8,18 @@
 //! Operations are fused as a GPU wants them: projection with rotary embedding and cache write, gate and up with SwiGLU,
 //! projection with residual add. A device may split them; the model is written once over this trait.
 
+mod choice;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod layout;
+mod plan;
 #[cfg(test)]
 pub(crate) mod reference;
 
+pub use choice::DeviceChoice;
 pub use layout::{Layout, SequenceRows};
+pub use plan::{Granularity, MemoryPlan};
 
 use crate::Result;
 pub use crate::weights::HostMatrix;
@@ -108,8 +114,9 @@ pub trait Device: Send + Sync + Sized + 'static {
     /// Moves keys between slots of the sequence whose pages are `pages`: slot `from` to slot `to`, in order, all layers.
     fn kv_move(&self, kv: &mut Self::Kv, pages: &[u32], moves: &[(u32, u32)]) -> Result<()>;
 
-    /// Runs the operations of one forward pass. A device may hold its threads or capture a graph for the duration.
-    fn pass<R>(&self, run: impl FnOnce() -> R) -> R {
+    /// Runs the operations of one forward pass. A device may hold its threads or collect the operations into a graph; what it
+    /// learns too late to fail one of them fails the pass.
+    fn pass<R>(&self, run: impl FnOnce() -> Result<R>) -> Result<R> {
         run()
     }
 

@@ -55,8 +55,27 @@ impl<D: Device> Mistral<D> {
     /// # Errors
     /// A missing, extra or misshaped tensor, an adapter of another shape, or not enough memory, by name.
     pub fn open(checkpoint: &Checkpoint, device: D, merge: &[AdapterPart]) -> Result<Arc<Self>> {
+        Self::open_with(checkpoint, device, merge, &mut |_, _| {})
+    }
+
+    /// As [`Mistral::open`]; `progress` hears of bytes of weights done and in all.
+    pub fn open_with(
+        checkpoint: &Checkpoint,
+        device: D,
+        merge: &[AdapterPart],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Arc<Self>> {
         checkpoint.check_complete()?;
         let config = checkpoint.config().clone();
+        let total = config.tensors().filter(|(_, shape)| shape.len() == 2).map(|(_, s)| 2 * (s[0] * s[1]) as u64).sum();
+        let mut done = 0;
+        let mut matrix = |host: HostMatrix| -> Result<D::Matrix> {
+            let bytes = 2 * (host.rows * host.cols) as u64;
+            let matrix = device.matrix(host)?;
+            done += bytes;
+            progress(done, total);
+            Ok(matrix)
+        };
         let c = config.hidden_size;
         let vector = |name: &str, len| -> Result<D::Buffer<f32>> {
             let values = checkpoint.vector(name, len)?;
@@ -67,22 +86,22 @@ impl<D: Device> Mistral<D> {
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-            let projection = |p: Projection| -> Result<D::Matrix> {
+            let mut projection = |p: Projection| -> Result<D::Matrix> {
                 let (rows, cols) = p.shape(&config);
                 let mut host = checkpoint.matrix(&name(p.name()), rows, cols)?;
                 if let Some(part) = merge.iter().find(|m| m.layer == layer && p.name().ends_with(m.target)) {
                     host = merged(&host, &part.a, &part.b, part.rank, part.scale);
                 }
-                device.matrix(host)
+                matrix(host)
             };
-            let [q, k, v, o, gate, up, down] = Projection::ALL.map(projection);
+            let [q, k, v, o, gate, up, down] = Projection::ALL.map(&mut projection);
             blocks.push(Block {
                 input_norm: vector(&name("input_layernorm"), c)?,
                 attention_norm: vector(&name("post_attention_layernorm"), c)?,
                 projections: [q?, k?, v?, o?, gate?, up?, down?],
             });
         }
-        let table = |name: &str| checkpoint.matrix(name, config.vocab_size, c).and_then(|m| device.matrix(m));
+        let mut table = |name: &str| checkpoint.matrix(name, config.vocab_size, c).and_then(&mut matrix);
         Ok(Arc::new(Self {
             embedding: table("model.embed_tokens.weight")?,
             head: if config.tied_head { None } else { Some(table("lm_head.weight")?) },

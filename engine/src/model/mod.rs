@@ -3,10 +3,14 @@
 mod adapter;
 mod kept;
 mod mistral;
+mod open;
 mod pages;
 mod session;
 
 pub use mistral::Mistral;
+pub use open::{Opening, Placement, open};
+#[cfg(feature = "cuda")]
+pub(crate) use session::PASS_ROWS;
 
 use crate::Result;
 use crate::weights::{AdapterPart, ModelConfig};

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Most rows of one pass; longer chains run as several passes with the same bits. Bounds the activations' memory.
-const PASS_ROWS: usize = 1024;
+pub(crate) const PASS_ROWS: usize = 1024;
 
 /// Most nodes of a tree: its ancestor sets are 64-bit words.
 const TREE_NODES: usize = 64;

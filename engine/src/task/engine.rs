@@ -6,8 +6,8 @@ use super::prompts::{Prompts, sha256_hex};
 use super::request::{RunOptions, Template};
 use super::session::Session;
 use crate::decode::SpanCache;
-use crate::device::cpu::{Cpu, CpuOptions};
-use crate::model::{AdapterId, LanguageModel, Mistral};
+use crate::device::DeviceChoice;
+use crate::model::{self, AdapterId, LanguageModel, Opening, Placement};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::{Checkpoint, PeftAdapter};
 use crate::{Error, Result};
@@ -25,13 +25,17 @@ pub struct EngineOptions {
     pub adapters: BTreeMap<String, PathBuf>,
     /// An adapter folder to add into the weights while loading.
     pub merge: Option<PathBuf>,
-    /// Threads to compute with; `None` takes one per core.
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Threads of the processor to compute with; `None` takes one per core.
     pub threads: Option<usize>,
     /// Chat template of every run that names none. `None`: what `bmn.json` in the folder of the adapter in use, else of the
     /// merged adapter, else of the model says (`{"template": "zephyr"}` or `"model"`), else Zephyr.
     pub template: Option<Template>,
     /// Longest context in tokens, where less than the model's is wanted.
     pub context: Option<usize>,
+    /// Overwrite a GPU's memory that held texts or what was computed from them before giving it back.
+    pub wipe: bool,
 }
 
 /// Settings that lie beside weights tuned for this engine, in `bmn.json`.
@@ -139,12 +143,18 @@ pub(crate) struct Setting<'e> {
 }
 
 impl Engine {
-    /// Loads a model with its adapters, on the processor.
+    /// Loads a model with its adapters onto the chosen device.
     ///
     /// # Errors
     /// What the checkpoint, the tokenizer, the template or an adapter lacks, by name; [`Error::Unsupported`] for weights tuned
-    /// with another version of the prompts; [`Error::Invalid`] for a context longer than the model's.
+    /// with another version of the prompts and for a device that cannot be used; [`Error::Invalid`] for a context longer than
+    /// the model's; [`Error::OutOfMemory`] with figures where the model does not fit onto the device.
     pub fn open(options: &EngineOptions) -> Result<Self> {
+        Self::open_with(options, &mut |_| {})
+    }
+
+    /// As [`Engine::open`], telling the plan of the device's memory and how far the weights are.
+    pub fn open_with(options: &EngineOptions, tell: &mut dyn FnMut(Opening<'_>)) -> Result<Self> {
         let checkpoint = Checkpoint::open(&options.model)?;
         let tokenizer = Arc::new(Tokenizer::open(&options.model)?);
         let config = checkpoint.config().clone();
@@ -155,8 +165,14 @@ impl Engine {
             weights = format!("{weights}+{}", adapter.id());
             settings = ModelSettings::open(path)?.or(settings);
         }
-        let cpu = Cpu::new(CpuOptions { threads: options.threads, isa: None })?;
-        let model = Mistral::open(&checkpoint, cpu, merged.as_ref().map_or(&[], |adapter| adapter.parts()))?;
+        let placement = Placement {
+            device: options.device,
+            threads: options.threads,
+            context: options.context,
+            wipe: options.wipe,
+        };
+        let parts = merged.as_ref().map_or(&[][..], |adapter| adapter.parts());
+        let model = model::open(&checkpoint, &placement, parts, tell)?;
         let template = ChatTemplate::of_model(&options.model)?;
         let mut engine = Self::from_parts(EngineParts { model, tokenizer, weights, template, settings })?;
         engine.template = options.template;

@@ -7,7 +7,7 @@
 
 use super::lanes::bf16_bits;
 use super::team::{Parts, Team};
-use crate::device::{Layout, SequenceRows};
+use crate::device::Layout;
 use crate::{Error, Result};
 use memmap2::{MmapMut, MmapOptions};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -310,7 +310,7 @@ impl CpuKv {
         Err(Error::invalid(format!("key/value cache: expected a page below {}, found {page}", self.pages)))
     }
 
-    /// The layout covers its rows in order, its positions are those of its slots, and its pages are reserved.
+    /// The layout is sound and its pages are reserved.
     pub(super) fn check(&self, layer: usize, layout: &Layout) -> Result<()> {
         if layer >= self.shape.layers {
             return Err(Error::invalid(format!(
@@ -318,54 +318,8 @@ impl CpuKv {
                 self.shape.layers
             )));
         }
-        let mut row = 0;
-        for sequence in &layout.sequences {
-            if sequence.row != row || row + sequence.rows() > layout.rows() || sequence.tree.len() > 64 {
-                return Err(Error::invalid(format!(
-                    "layout: expected a sequence from row {row} with at most 64 nodes within {} rows, found one from row {} with {} nodes",
-                    layout.rows(),
-                    sequence.row,
-                    sequence.tree.len()
-                )));
-            }
-            row += sequence.rows();
-            self.check_sequence(sequence, &layout.positions[sequence.row..row])?;
-        }
-        if row != layout.rows() {
-            return Err(Error::shape("rows covered by the sequences of a layout", layout.rows(), row));
-        }
-        Ok(())
-    }
-
-    fn check_sequence(&self, sequence: &SequenceRows, positions: &[u32]) -> Result<()> {
-        let slots = sequence.cached + sequence.rows();
-        if sequence.pages.len() < slots.div_ceil(PAGE) {
-            return Err(Error::invalid(format!(
-                "layout: expected pages for {slots} slots, found {} pages of {PAGE}",
-                sequence.pages.len()
-            )));
-        }
-        for &page in &sequence.pages[..slots.div_ceil(PAGE)] {
-            self.check_page(page)?;
-        }
-        for (i, &found) in positions.iter().enumerate() {
-            let want = match i.checked_sub(sequence.chain) {
-                None => sequence.cached + i,
-                Some(node) => {
-                    let seen = sequence.tree[node];
-                    if seen >> node != 1 {
-                        return Err(Error::invalid(format!(
-                            "layout: expected node {node} to see itself and no later node, found the set {seen:#x}"
-                        )));
-                    }
-                    sequence.cached + sequence.chain + seen.count_ones() as usize - 1
-                }
-            };
-            if found as usize != want {
-                return Err(Error::invalid(format!("layout: expected position {want} for row {i}, found {found}")));
-            }
-        }
-        Ok(())
+        layout.check(PAGE)?;
+        layout.pages(PAGE).try_for_each(|page| self.check_page(page))
     }
 }
 

@@ -205,7 +205,7 @@ impl Device for Cpu {
         kv.move_keys(pages, moves)
     }
 
-    fn pass<R>(&self, run: impl FnOnce() -> R) -> R {
+    fn pass<R>(&self, run: impl FnOnce() -> Result<R>) -> Result<R> {
         self.team.pass(run)
     }
 

@@ -144,8 +144,8 @@ fn rows_have_their_bits_whatever_the_batch_the_threads_and_the_path() {
             gate.linear(&cpu, rows.clone(), |gate| {
                 up.linear(&cpu, rows.clone(), |up| cpu.gate_up(&x, gate, up, t, &mut a))
             })
-            .unwrap();
-        });
+        })
+        .unwrap();
         let a: Vec<f32> = a.iter().map(|a| a.to_f32()).collect();
         bits(&h).chunks(n).map(<[u32]>::to_vec).zip(bits(&a).chunks(n).map(<[u32]>::to_vec)).collect::<Vec<_>>()
     };
@@ -363,9 +363,8 @@ fn sessions_on_several_threads_share_one_device() {
     let run = |seed: u64| {
         let x = buffer(&cpu, &noise(seed, t * k));
         let mut h = cpu.buffer(t * n).unwrap();
-        cpu.pass(|| {
-            (0..20).for_each(|_| cpu.linear_add(&x, Linear { weight: &weight, lora: &[] }, t, &mut h).unwrap())
-        });
+        cpu.pass(|| (0..20).try_for_each(|_| cpu.linear_add(&x, Linear { weight: &weight, lora: &[] }, t, &mut h)))
+            .unwrap();
         bits(&h)
     };
     let run = &run;

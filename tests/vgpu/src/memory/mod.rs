@@ -9,20 +9,17 @@ mod block;
 mod buffer;
 mod copies;
 mod global;
-mod races;
 mod shadow;
 mod traffic;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use arena::{ARENA_BYTES, Arena, arena};
 pub use block::{Block, BlockShape};
 pub use buffer::Region;
 pub use global::Launch;
 pub use traffic::Lanes;
-
-pub(crate) use arena::reserve;
 
 use crate::report::{Checked, FaultKind, Violation};
 
