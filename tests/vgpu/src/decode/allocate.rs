@@ -1,7 +1,7 @@
 //! Gives rows their places in a warp's register file.
 
-use super::rows::{Origin, Row, RowTable};
 use super::Inst;
+use super::rows::{Origin, Row, RowTable};
 use crate::ptx::Bank;
 
 /// Rewrites every row to its place; returns the size of the register file and the rows to be filled beforehand.
@@ -19,8 +19,10 @@ pub(super) fn allocate(insts: &mut [Inst], table: &RowTable, _start: u32) -> (u3
             *row = *place;
         });
     }
-    let filled = table.rows.iter().zip(&places).filter(|((_, origin), place)| {
-        **place != Row::MAX && *origin != Origin::Register
-    });
+    let filled = table
+        .rows
+        .iter()
+        .zip(&places)
+        .filter(|((_, origin), place)| **place != Row::MAX && *origin != Origin::Register);
     (units, filled.map(|((bank, origin), place)| (*place, *bank, *origin)).collect())
 }

@@ -14,7 +14,13 @@ impl Decoder<'_, '_> {
             "setp" => self.compare_to_predicate(),
             "set" => self.compare_to_value(),
             "mul" | "mad" if self.has("wide") => self.widening(),
-            "mul" | "fma" => self.uniform(if self.has("hi") { Op::MulHigh } else if name == "fma" { Op::Fma } else { Op::Mul }),
+            "mul" | "fma" => self.uniform(if self.has("hi") {
+                Op::MulHigh
+            } else if name == "fma" {
+                Op::Fma
+            } else {
+                Op::Mul
+            }),
             "mad" | "madc" | "add" | "addc" | "sub" | "subc" if self.has("cc") || name.ends_with('c') => self.carry(),
             "mad" => self.uniform(if self.has("hi") { Op::MadHigh } else { Op::Fma }),
             "mul24" => self.uniform(Op::Mul24(self.has("hi"))),
@@ -269,7 +275,8 @@ impl Decoder<'_, '_> {
         // Registers may be wider than the types.
         let to_bank = self.bank_of(0, to.bank());
         let from_bank = self.bank_of(1, from.bank());
-        if (to.bank() == Bank::Wide && to_bank != Bank::Wide) || (from.bank() == Bank::Wide && from_bank != Bank::Wide) {
+        if (to.bank() == Bank::Wide && to_bank != Bank::Wide) || (from.bank() == Bank::Wide && from_bank != Bank::Wide)
+        {
             return None;
         }
         let natural = |t: Type, bank: Bank| if bank == t.bank() { t } else { Type::U64 };
@@ -327,4 +334,3 @@ fn supported(op: Op, ty: Type, round: Round) -> bool {
         _ => !pair && ty != Type::TF32,
     }
 }
-

@@ -2,9 +2,7 @@
 
 use super::decoder::Decoder;
 use super::link::{call_lists, callee_of};
-use super::{
-    Accumulator, BarrierReduce, Element, Mma, Op, Reduce, Shuffle, Type, Vote,
-};
+use super::{Accumulator, BarrierReduce, Element, Mma, Op, Reduce, Shuffle, Type, Vote};
 use crate::ptx::{Bank, Literal, Operand, Statement};
 use crate::sync::Scope;
 
@@ -71,7 +69,7 @@ impl Decoder<'_, '_> {
             "__assertfail" => Op::Assert,
             "vprintf" => {
                 if let Some(result) = call_lists(statement).0.first() {
-                    self.inst.offset = self.linker.variable(result)?.1;
+                    (self.inst.offset, self.inst.imm) = (self.linker.variable(result)?.1, 1);
                 }
                 Op::CallPrintf
             }
@@ -191,8 +189,7 @@ impl Decoder<'_, '_> {
             (Type::F64, Type::F64) => Accumulator::F64,
             _ => return None,
         };
-        let mma =
-            Mma { k: k.parse().ok()?, a: element(a)?, b: element(b)?, accumulator, saturate: self.inst.saturate };
+        let mma = Mma { k: k.parse().ok()?, a: element(a)?, b: element(b)?, accumulator, saturate: self.inst.saturate };
         let rows = if shape.starts_with("m8n8") { 8 } else { 16 };
         let bank = if accumulator == Accumulator::F64 { Bank::Wide } else { Bank::Word };
         let counts = crate::tensor::fragments(mma).filter(|_| rows == if bank == Bank::Wide { 8 } else { 16 })?;

@@ -68,8 +68,8 @@ impl Decoder<'_, '_> {
             "activemask" | "shfl" | "vote" | "match" | "redux" | "elect" => self.collective(),
             "mma" => self.mma(),
             "ldmatrix" | "stmatrix" | "movmatrix" => self.matrix(),
-            "ld" | "ldu" | "st" | "atom" | "red" | "cp" | "cvta" | "isspacep" | "prefetch" | "prefetchu" | "discard"
-            | "applypriority" | "createpolicy" => self.memory(),
+            "ld" | "ldu" | "st" | "atom" | "red" | "cp" | "cvta" | "isspacep" | "prefetch" | "prefetchu"
+            | "discard" | "applypriority" | "createpolicy" => self.memory(),
             _ => self.arithmetic(),
         }
     }
@@ -129,7 +129,13 @@ impl Decoder<'_, '_> {
                 let (row, bank) = self.linker.register(register);
                 (bank == Bank::Predicate).then_some(row)?
             }
-            Operand::Literal(Literal::Int(value)) => if *value == 0 { FALSE } else { TRUE },
+            Operand::Literal(Literal::Int(value)) => {
+                if *value == 0 {
+                    FALSE
+                } else {
+                    TRUE
+                }
+            }
             _ => return self.source(slot, index, Type::Predicate),
         };
         Some(())

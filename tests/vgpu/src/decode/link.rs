@@ -10,6 +10,7 @@ use super::allocate::allocate;
 use super::control::is_call;
 use super::rows::{Origin, Row, RowTable};
 use super::{Inst, Op, Round, SINK, TRUE, Type, ZERO};
+use crate::memory::Region;
 use crate::ptx::{self, Bank, Operand, Statement, VariableSpace};
 
 /// One parameter of an entry.
@@ -44,6 +45,8 @@ pub struct Program {
     pub param_bytes: usize,
     /// Bytes of static shared memory, rounded up to where the dynamic part begins.
     pub shared_static: u32,
+    /// The variables of static shared memory.
+    pub shared: Vec<Region>,
     /// Bytes of local memory of a thread.
     pub local_bytes: u32,
     /// Largest number of threads of a block.
@@ -75,6 +78,7 @@ pub(super) struct Linker<'a> {
     pub(super) function: usize,
     /// Offsets of the module's shared variables.
     shared: HashMap<u32, i64>,
+    regions: Vec<Region>,
 }
 
 /// Links the entry at `function` of the module; `device` holds the address of every module variable.
@@ -88,6 +92,7 @@ pub fn link(module: &Arc<ptx::Module>, function: usize, device: &[u64]) -> Progr
         frames: HashMap::new(),
         function,
         shared: HashMap::new(),
+        regions: Vec::new(),
     };
     let (shared_static, local_bytes, param_bytes) = linker.layout(&order);
     let mut insts = Vec::new();
@@ -120,6 +125,7 @@ pub fn link(module: &Arc<ptx::Module>, function: usize, device: &[u64]) -> Progr
         params,
         param_bytes,
         shared_static,
+        shared: linker.regions,
         local_bytes,
         max_threads: entry.max_threads.unwrap_or(1024),
         required_block: entry.required_block,
@@ -170,7 +176,9 @@ impl Linker<'_> {
         for (index, variable) in self.module.variables.iter().enumerate() {
             match variable.space {
                 VariableSpace::Shared if self.uses(order, index as u32) => {
-                    self.shared.insert(index as u32, place(&mut shared, variable.size, variable.align));
+                    let address = place(&mut shared, variable.size, variable.align);
+                    self.shared.insert(index as u32, address);
+                    self.regions.push(region(variable, address));
                 }
                 VariableSpace::SharedDynamic => dynamic_align = dynamic_align.max(variable.align),
                 _ => {}
@@ -186,7 +194,11 @@ impl Linker<'_> {
             let mut addresses = Vec::with_capacity(f.variables.len());
             for (index, variable) in f.variables.iter().enumerate() {
                 addresses.push(match variable.space {
-                    VariableSpace::Shared => place(&mut shared, variable.size, variable.align),
+                    VariableSpace::Shared => {
+                        let address = place(&mut shared, variable.size, variable.align);
+                        self.regions.push(region(variable, address));
+                        address
+                    }
                     VariableSpace::KernelParam => place(&mut param, variable.size, variable.align),
                     VariableSpace::SharedDynamic => i64::MIN,
                     _ => match aliases.get(&(index as u32)) {
@@ -297,6 +309,10 @@ impl Linker<'_> {
             _ => None,
         }
     }
+}
+
+fn region(variable: &ptx::Variable, address: i64) -> Region {
+    Region { name: variable.name.clone(), start: address as u32, bytes: variable.size as u32 }
 }
 
 /// The return values and the arguments of a call: `(ret), name, (args)`.

@@ -67,7 +67,7 @@ impl Decoder<'_, '_> {
         } else {
             1
         };
-        if items.len() != wanted || wanted * ty.size() > 32 {
+        if items.len() != wanted || wanted * ty.size() > 16 {
             return None;
         }
         let read = match (bank == ty.bank(), bank) {

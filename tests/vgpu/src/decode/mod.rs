@@ -12,7 +12,7 @@ mod memory;
 mod rows;
 mod types;
 
-pub use link::{Program, link};
+pub use link::{Param, Program, link};
 pub use rows::{FALSE, Origin, Row, RowTable, SINK, SpecialRegister, TRUE, ZERO};
 pub use types::*;
 

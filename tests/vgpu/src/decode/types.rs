@@ -81,10 +81,7 @@ impl Type {
 
     /// Floating point, packed or not.
     pub fn is_float(self) -> bool {
-        matches!(
-            self,
-            Type::F16 | Type::BF16 | Type::F32 | Type::F64 | Type::TF32 | Type::F16x2 | Type::BF16x2
-        )
+        matches!(self, Type::F16 | Type::BF16 | Type::F32 | Type::F64 | Type::TF32 | Type::F16x2 | Type::BF16x2)
     }
 }
 

@@ -75,12 +75,30 @@ integer!(u16, u32, 16; i16, i32, 16; u32, u64, 32; i32, i64, 32; u64, u128, 64; 
 macro_rules! with_integer {
     ($ty:expr, $t:ident => $body:expr, _ => $otherwise:expr) => {
         match $ty {
-            Type::U16 => { type $t = u16; $body }
-            Type::S16 => { type $t = i16; $body }
-            Type::U32 => { type $t = u32; $body }
-            Type::S32 => { type $t = i32; $body }
-            Type::U64 => { type $t = u64; $body }
-            Type::S64 => { type $t = i64; $body }
+            Type::U16 => {
+                type $t = u16;
+                $body
+            }
+            Type::S16 => {
+                type $t = i16;
+                $body
+            }
+            Type::U32 => {
+                type $t = u32;
+                $body
+            }
+            Type::S32 => {
+                type $t = i32;
+                $body
+            }
+            Type::U64 => {
+                type $t = u64;
+                $body
+            }
+            Type::S64 => {
+                type $t = i64;
+                $body
+            }
             _ => $otherwise,
         }
     };
@@ -91,8 +109,20 @@ macro_rules! with_integer {
 fn finish(i: &Inst, x: f32) -> f32 {
     let x = canonical(if i.ftz { flush(x) } else { x });
     match (i.saturate, i.relu) {
-        (true, _) => if x.is_nan() { 0.0 } else { x.clamp(0.0, 1.0) + 0.0 },
-        (_, true) => if x.is_nan() { x } else { x.max(0.0) },
+        (true, _) => {
+            if x.is_nan() {
+                0.0
+            } else {
+                x.clamp(0.0, 1.0) + 0.0
+            }
+        }
+        (_, true) => {
+            if x.is_nan() {
+                x
+            } else {
+                x.max(0.0)
+            }
+        }
         _ => x,
     }
 }
@@ -106,7 +136,13 @@ fn finish_small<T: Small>(i: &Inst, exact: f64) -> T {
     let x = T::from_f64(exact, i.round);
     let value = x.to_f32();
     let value = match (i.saturate, i.relu) {
-        (true, _) => if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) + 0.0 },
+        (true, _) => {
+            if value.is_nan() {
+                0.0
+            } else {
+                value.clamp(0.0, 1.0) + 0.0
+            }
+        }
         (_, true) if !value.is_nan() => value.max(0.0),
         _ if i.ftz && value.abs() < T::MIN_NORMAL => 0.0f32.copysign(value),
         _ => return x,
@@ -174,7 +210,13 @@ impl Rounded for f32 {
             (a, b) = (a.abs(), b.abs());
         }
         let taken = match takes_first(i.nan, f64::from(a), f64::from(b), most) {
-            Some(first) => if first { a } else { b },
+            Some(first) => {
+                if first {
+                    a
+                } else {
+                    b
+                }
+            }
             None => return f32::from_bits(0x7fff_ffff),
         };
         if i.xorsign { f32::from_bits(taken.to_bits() | sign) } else { taken }
@@ -202,7 +244,13 @@ impl Rounded for f64 {
     }
     fn extreme(i: &Inst, a: f64, b: f64, most: bool) -> f64 {
         match takes_first(i.nan, a, b, most) {
-            Some(first) => if first { a } else { b },
+            Some(first) => {
+                if first {
+                    a
+                } else {
+                    b
+                }
+            }
             None => f64::from_bits(0x7fff_ffff_ffff_ffff),
         }
     }
@@ -236,7 +284,13 @@ macro_rules! rounded_small {
                 let sign = (a.0 ^ b.0) & 0x8000;
                 let (a, b) = if i.xorsign { ($type(a.0 & 0x7fff), $type(b.0 & 0x7fff)) } else { (a, b) };
                 let taken = match takes_first(i.nan, f64::from(a.to_f32()), f64::from(b.to_f32()), most) {
-                    Some(first) => if first { a } else { b },
+                    Some(first) => {
+                        if first {
+                            a
+                        } else {
+                            b
+                        }
+                    }
                     None => return $type(0x7fff),
                 };
                 if i.xorsign { $type(taken.0 | sign) } else { taken }
@@ -278,12 +332,30 @@ impl<T: Rounded + Lane<Raw = u32>> Rounded for Pair<T> {
 macro_rules! with_float {
     ($ty:expr, $t:ident => $body:expr, _ => $otherwise:expr) => {
         match $ty {
-            Type::F32 => { type $t = f32; $body }
-            Type::F64 => { type $t = f64; $body }
-            Type::F16 => { type $t = Half; $body }
-            Type::BF16 => { type $t = Brain; $body }
-            Type::F16x2 => { type $t = Pair<Half>; $body }
-            Type::BF16x2 => { type $t = Pair<Brain>; $body }
+            Type::F32 => {
+                type $t = f32;
+                $body
+            }
+            Type::F64 => {
+                type $t = f64;
+                $body
+            }
+            Type::F16 => {
+                type $t = Half;
+                $body
+            }
+            Type::BF16 => {
+                type $t = Brain;
+                $body
+            }
+            Type::F16x2 => {
+                type $t = Pair<Half>;
+                $body
+            }
+            Type::BF16x2 => {
+                type $t = Pair<Brain>;
+                $body
+            }
             _ => $otherwise,
         }
     };
@@ -361,7 +433,9 @@ fn extremes(r: &mut Registers, i: &Inst, lanes: u32) {
     };
     let ty = i.ty;
     match (ty, three) {
-        (Type::U16x2, _) => map2(r, i, lanes, |a: Pair<u16>, b| zip(a, b, |a, b| if most { a.max(b) } else { a.min(b) })),
+        (Type::U16x2, _) => {
+            map2(r, i, lanes, |a: Pair<u16>, b| zip(a, b, |a, b| if most { a.max(b) } else { a.min(b) }))
+        }
         (Type::S16x2, _) => map2(r, i, lanes, |a: Pair<i16>, b| {
             zip(a, b, |a, b| {
                 let taken = if most { a.max(b) } else { a.min(b) };

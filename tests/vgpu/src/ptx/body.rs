@@ -62,8 +62,7 @@ impl Parser<'_> {
         for (place, variable) in function.variables.iter().enumerate() {
             root.variables.insert(variable.name.clone(), place as u32);
         }
-        let mut body =
-            Body { scopes: vec![root], current: 0, wanted: Vec::new(), seen: HashMap::new(), location: 0 };
+        let mut body = Body { scopes: vec![root], current: 0, wanted: Vec::new(), seen: HashMap::new(), location: 0 };
         self.expect("{")?;
         loop {
             match self.peek() {
@@ -207,7 +206,8 @@ impl Parser<'_> {
         while !self.eat(";") {
             operands.push(self.operand(body)?);
             if !self.eat(",") && self.peek() != ";" {
-                return self.error(format!("expected ',' or ';' after an operand of '{opcode}', found '{}'", self.peek()));
+                return self
+                    .error(format!("expected ',' or ';' after an operand of '{opcode}', found '{}'", self.peek()));
             }
         }
         function.body.push(Statement { guard, opcode, operands, line, location: body.location });
