@@ -230,16 +230,37 @@ fn back_end(ptxas: &Path, name: &str, arch: u32, changed: bool, out: &Path) -> R
     if !changed && cubin.is_file() && log.is_file() {
         return Ok(());
     }
+    let profiling = env::var_os("CARGO_FEATURE_PROFILING").is_some();
+    let ptx = fs::read_to_string(out.join(format!("{name}.ptx")))?;
+    let source = out.join(format!("{stem}.ptx"));
+    fs::write(&source, if profiling { ptx } else { without_lines(&ptx) })?;
     let mut command = Command::new(ptxas);
     command.arg(format!("-arch=sm_{arch}")).args(["-v", "-O3"]);
-    if env::var_os("CARGO_FEATURE_PROFILING").is_some() {
+    if profiling {
         command.arg("-lineinfo");
     }
-    let made = command.arg("-o").arg(&cubin).arg(out.join(format!("{name}.ptx"))).output()?;
+    let made = command.arg("-o").arg(&cubin).arg(&source).output()?;
+    fs::remove_file(source)?;
     let said = String::from_utf8_lossy(&made.stderr);
     if !made.status.success() {
         return Err(format!("{stem}: ptxas {}\n{said}", made.status).into());
     }
     fs::write(log, said.as_bytes())?;
     Ok(())
+}
+
+/// The PTX without line information, which would triple the cubins.
+fn without_lines(ptx: &str) -> String {
+    let mut text = String::with_capacity(ptx.len());
+    let mut section = false;
+    for line in ptx.lines() {
+        let start = line.trim_start();
+        section |= start.starts_with(".section");
+        if !section && !start.starts_with(".loc") && !start.starts_with(".file") {
+            text.push_str(line);
+            text.push('\n');
+        }
+        section &= start != "}";
+    }
+    text.replace(".target sm_80, debug", ".target sm_80")
 }

@@ -62,9 +62,192 @@ macro_rules! kernels {
 kernels! {
     /// `out[i] = i + base`.
     PROBE: ProbeParams = "probe" in "probe", 256, 0, |p| [blocks(p.n, 256), 1, 1];
+
+    /// `out = scale · x Wᵀ`, bf16.
+    GEMM_STORE: GemmParams = "gemm_store" in "gemm", 128, GEMM_SHARED, plain_tiles;
+    /// `out += x Wᵀ + lora`, f32.
+    GEMM_ADD: GemmParams = "gemm_add" in "gemm", 128, GEMM_SHARED, plain_tiles;
+    /// `out = silu(x W0ᵀ + lora) ∘ (x W1ᵀ + lora)`, bf16.
+    GEMM_SWIGLU: GemmParams = "gemm_swiglu" in "gemm", 128, GEMM_SHARED, gate_tiles;
+    /// q (turned) to `out`, k (turned) and v to the cache.
+    GEMM_QKV: QkvParams = "gemm_qkv" in "gemm", 128, GEMM_SHARED, qkv_tiles;
+    /// [`GEMM_ADD`] with int8 weights.
+    GEMM_INT8_ADD: GemmParams = "gemm_int8_add" in "gemm_int8", 128, GEMM_SHARED, plain_tiles;
+    /// [`GEMM_SWIGLU`] with int8 weights.
+    GEMM_INT8_SWIGLU: GemmParams = "gemm_int8_swiglu" in "gemm_int8", 128, GEMM_SHARED, gate_tiles;
+    /// [`GEMM_QKV`] with int8 weights.
+    GEMM_INT8_QKV: QkvParams = "gemm_int8_qkv" in "gemm_int8", 128, GEMM_SHARED, qkv_tiles;
+
+    /// [`GEMM_STORE`], 8 rows of x per block.
+    SKINNY_STORE_8: GemmParams = "skinny_store_8" in "skinny", 64, SKINNY_SHARED[0], plain_strips::<0>;
+    /// 16 rows.
+    SKINNY_STORE_16: GemmParams = "skinny_store_16" in "skinny", 64, SKINNY_SHARED[1], plain_strips::<1>;
+    /// 32 rows.
+    SKINNY_STORE_32: GemmParams = "skinny_store_32" in "skinny", 128, SKINNY_SHARED[2], plain_strips::<2>;
+    /// 64 rows.
+    SKINNY_STORE_64: GemmParams = "skinny_store_64" in "skinny", 128, SKINNY_SHARED[3], plain_strips::<3>;
+    /// [`GEMM_ADD`], 8 rows of x per block.
+    SKINNY_ADD_8: GemmParams = "skinny_add_8" in "skinny", 64, SKINNY_SHARED[0], plain_strips::<0>;
+    /// 16 rows.
+    SKINNY_ADD_16: GemmParams = "skinny_add_16" in "skinny", 64, SKINNY_SHARED[1], plain_strips::<1>;
+    /// 32 rows.
+    SKINNY_ADD_32: GemmParams = "skinny_add_32" in "skinny", 128, SKINNY_SHARED[2], plain_strips::<2>;
+    /// 64 rows.
+    SKINNY_ADD_64: GemmParams = "skinny_add_64" in "skinny", 128, SKINNY_SHARED[3], plain_strips::<3>;
+    /// [`GEMM_SWIGLU`], 8 rows of x per block.
+    SKINNY_SWIGLU_8: GemmParams = "skinny_swiglu_8" in "skinny", 64, SKINNY_SHARED[0], gate_strips::<0>;
+    /// 16 rows.
+    SKINNY_SWIGLU_16: GemmParams = "skinny_swiglu_16" in "skinny", 64, SKINNY_SHARED[1], gate_strips::<1>;
+    /// 32 rows.
+    SKINNY_SWIGLU_32: GemmParams = "skinny_swiglu_32" in "skinny", 128, SKINNY_SHARED[2], gate_strips::<2>;
+    /// 64 rows.
+    SKINNY_SWIGLU_64: GemmParams = "skinny_swiglu_64" in "skinny", 128, SKINNY_SHARED[3], gate_strips::<3>;
+    /// [`GEMM_QKV`], 8 rows of x per block.
+    SKINNY_QKV_8: QkvParams = "skinny_qkv_8" in "skinny", 64, SKINNY_SHARED[0], qkv_strips::<0>;
+    /// 16 rows.
+    SKINNY_QKV_16: QkvParams = "skinny_qkv_16" in "skinny", 64, SKINNY_SHARED[1], qkv_strips::<1>;
+    /// 32 rows.
+    SKINNY_QKV_32: QkvParams = "skinny_qkv_32" in "skinny", 128, SKINNY_SHARED[2], qkv_strips::<2>;
+    /// 64 rows.
+    SKINNY_QKV_64: QkvParams = "skinny_qkv_64" in "skinny", 128, SKINNY_SHARED[3], qkv_strips::<3>;
+    /// `out = x W0ᵀ`, f32, 8 rows of x per block.
+    SKINNY_LOGITS_8: GemmParams = "skinny_logits_8" in "skinny", 64, SKINNY_SHARED[0], plain_strips::<0>;
+    /// 16 rows.
+    SKINNY_LOGITS_16: GemmParams = "skinny_logits_16" in "skinny", 64, SKINNY_SHARED[1], plain_strips::<1>;
+    /// 32 rows.
+    SKINNY_LOGITS_32: GemmParams = "skinny_logits_32" in "skinny", 128, SKINNY_SHARED[2], plain_strips::<2>;
+    /// 64 rows.
+    SKINNY_LOGITS_64: GemmParams = "skinny_logits_64" in "skinny", 128, SKINNY_SHARED[3], plain_strips::<3>;
+
+    /// [`SKINNY_ADD_8`] with int8 weights, 8 rows of x per block.
+    SKINNY_INT8_ADD_8: GemmParams = "skinny_int8_add_8" in "skinny_int8", 64, SKINNY_SHARED[0], plain_strips::<0>;
+    /// 16 rows.
+    SKINNY_INT8_ADD_16: GemmParams = "skinny_int8_add_16" in "skinny_int8", 64, SKINNY_SHARED[1], plain_strips::<1>;
+    /// 32 rows.
+    SKINNY_INT8_ADD_32: GemmParams = "skinny_int8_add_32" in "skinny_int8", 128, SKINNY_SHARED[2], plain_strips::<2>;
+    /// 64 rows.
+    SKINNY_INT8_ADD_64: GemmParams = "skinny_int8_add_64" in "skinny_int8", 128, SKINNY_SHARED[3], plain_strips::<3>;
+    /// [`SKINNY_SWIGLU_8`] with int8 weights, 8 rows of x per block.
+    SKINNY_INT8_SWIGLU_8: GemmParams = "skinny_int8_swiglu_8" in "skinny_int8", 64, SKINNY_SHARED[0], gate_strips::<0>;
+    /// 16 rows.
+    SKINNY_INT8_SWIGLU_16: GemmParams = "skinny_int8_swiglu_16" in "skinny_int8", 64, SKINNY_SHARED[1], gate_strips::<1>;
+    /// 32 rows.
+    SKINNY_INT8_SWIGLU_32: GemmParams = "skinny_int8_swiglu_32" in "skinny_int8", 128, SKINNY_SHARED[2], gate_strips::<2>;
+    /// 64 rows.
+    SKINNY_INT8_SWIGLU_64: GemmParams = "skinny_int8_swiglu_64" in "skinny_int8", 128, SKINNY_SHARED[3], gate_strips::<3>;
+    /// [`SKINNY_QKV_8`] with int8 weights, 8 rows of x per block.
+    SKINNY_INT8_QKV_8: QkvParams = "skinny_int8_qkv_8" in "skinny_int8", 64, SKINNY_SHARED[0], qkv_strips::<0>;
+    /// 16 rows.
+    SKINNY_INT8_QKV_16: QkvParams = "skinny_int8_qkv_16" in "skinny_int8", 64, SKINNY_SHARED[1], qkv_strips::<1>;
+    /// 32 rows.
+    SKINNY_INT8_QKV_32: QkvParams = "skinny_int8_qkv_32" in "skinny_int8", 128, SKINNY_SHARED[2], qkv_strips::<2>;
+    /// 64 rows.
+    SKINNY_INT8_QKV_64: QkvParams = "skinny_int8_qkv_64" in "skinny_int8", 128, SKINNY_SHARED[3], qkv_strips::<3>;
+    /// [`SKINNY_LOGITS_8`] with int8 weights, 8 rows of x per block.
+    SKINNY_INT8_LOGITS_8: GemmParams = "skinny_int8_logits_8" in "skinny_int8", 64, SKINNY_SHARED[0], plain_strips::<0>;
+    /// 16 rows.
+    SKINNY_INT8_LOGITS_16: GemmParams = "skinny_int8_logits_16" in "skinny_int8", 64, SKINNY_SHARED[1], plain_strips::<1>;
+    /// 32 rows.
+    SKINNY_INT8_LOGITS_32: GemmParams = "skinny_int8_logits_32" in "skinny_int8", 128, SKINNY_SHARED[2], plain_strips::<2>;
+    /// 64 rows.
+    SKINNY_INT8_LOGITS_64: GemmParams = "skinny_int8_logits_64" in "skinny_int8", 128, SKINNY_SHARED[3], plain_strips::<3>;
+
+    /// Logits of chosen rows of a bf16 head.
+    HEAD_SOME: HeadSomeParams = "head_some" in "skinny", 64, SKINNY_SHARED[0], |p| [blocks(p.longest, 32), blocks(p.asks, 1), 1];
+    /// Logits of chosen rows of an int8 head.
+    HEAD_SOME_INT8: HeadSomeParams = "head_some_int8" in "skinny_int8", 64, SKINNY_SHARED[0], |p| [blocks(p.longest, 32), blocks(p.asks, 1), 1];
 }
 
 /// `⌈n / per⌉` as a grid extent, 0 for none.
 fn blocks(n: i32, per: u32) -> u32 {
     n.max(0).cast_unsigned().div_ceil(per)
+}
+
+/// Shared memory of gemm_*: `kGemmMemory`.
+const GEMM_SHARED: u32 = 48 << 10;
+/// Shared memory of skinny_*_{8,16,32,64}: the shapes in `skinny_kernel.cuh`.
+const SKINNY_SHARED: [u32; 4] = [45 << 10, 48 << 10, 48 << 10, 96 << 10];
+/// Rows of x and rows of W per block of skinny_*.
+const SKINNY_TILE: [(u32, u32); 4] = [(8, 32), (16, 32), (32, 64), (64, 64)];
+
+// Columns come in pairs (epilogue.cuh): a tile of 128 is 64 pairs.
+fn tiles(m: i32, pairs: i32) -> [u32; 3] {
+    [blocks(m, 128) * blocks(pairs, 64), 1, 1]
+}
+fn strips<const B: usize>(m: i32, pairs: i32) -> [u32; 3] {
+    let (tokens, rows) = SKINNY_TILE[B];
+    [blocks(pairs, rows / 2), blocks(m, tokens), 1]
+}
+fn qkv_pairs(p: &QkvParams) -> i32 {
+    (p.heads + 2 * p.kv_heads) * (p.head_dim / 2)
+}
+fn plain_tiles(p: &GemmParams) -> [u32; 3] {
+    tiles(p.m, p.n - p.n / 2)
+}
+fn gate_tiles(p: &GemmParams) -> [u32; 3] {
+    tiles(p.m, p.n)
+}
+fn qkv_tiles(p: &QkvParams) -> [u32; 3] {
+    tiles(p.gemm.m, qkv_pairs(p))
+}
+fn plain_strips<const B: usize>(p: &GemmParams) -> [u32; 3] {
+    strips::<B>(p.m, p.n - p.n / 2)
+}
+fn gate_strips<const B: usize>(p: &GemmParams) -> [u32; 3] {
+    strips::<B>(p.m, p.n)
+}
+fn qkv_strips<const B: usize>(p: &QkvParams) -> [u32; 3] {
+    strips::<B>(p.gemm.m, qkv_pairs(p))
+}
+
+/// Index of the skinny bucket for `rows` rows of x, or none where gemm_* is the kernel to take.
+const fn bucket(rows: usize) -> Option<usize> {
+    match rows {
+        0..=8 => Some(0),
+        9..=16 => Some(1),
+        17..=32 => Some(2),
+        33..=64 => Some(3),
+        _ => None,
+    }
+}
+
+/// `out += x Wᵀ + lora` for this many rows of x: skinny up to 64, tiles above. All choices give the same bits.
+pub fn add(rows: usize, int8: bool) -> &'static Kernel<GemmParams> {
+    const SKINNY: [[&Kernel<GemmParams>; 4]; 2] = [
+        [&SKINNY_ADD_8, &SKINNY_ADD_16, &SKINNY_ADD_32, &SKINNY_ADD_64],
+        [&SKINNY_INT8_ADD_8, &SKINNY_INT8_ADD_16, &SKINNY_INT8_ADD_32, &SKINNY_INT8_ADD_64],
+    ];
+    bucket(rows).map_or([&GEMM_ADD, &GEMM_INT8_ADD][usize::from(int8)], |b| SKINNY[usize::from(int8)][b])
+}
+
+/// `out = silu(gate) ∘ up` for this many rows of x, see [`add`].
+pub fn swiglu(rows: usize, int8: bool) -> &'static Kernel<GemmParams> {
+    const SKINNY: [[&Kernel<GemmParams>; 4]; 2] = [
+        [&SKINNY_SWIGLU_8, &SKINNY_SWIGLU_16, &SKINNY_SWIGLU_32, &SKINNY_SWIGLU_64],
+        [&SKINNY_INT8_SWIGLU_8, &SKINNY_INT8_SWIGLU_16, &SKINNY_INT8_SWIGLU_32, &SKINNY_INT8_SWIGLU_64],
+    ];
+    bucket(rows).map_or([&GEMM_SWIGLU, &GEMM_INT8_SWIGLU][usize::from(int8)], |b| SKINNY[usize::from(int8)][b])
+}
+
+/// q, k, v with rotary embedding and cache write for this many rows of x, see [`add`].
+pub fn qkv(rows: usize, int8: bool) -> &'static Kernel<QkvParams> {
+    const SKINNY: [[&Kernel<QkvParams>; 4]; 2] = [
+        [&SKINNY_QKV_8, &SKINNY_QKV_16, &SKINNY_QKV_32, &SKINNY_QKV_64],
+        [&SKINNY_INT8_QKV_8, &SKINNY_INT8_QKV_16, &SKINNY_INT8_QKV_32, &SKINNY_INT8_QKV_64],
+    ];
+    bucket(rows).map_or([&GEMM_QKV, &GEMM_INT8_QKV][usize::from(int8)], |b| SKINNY[usize::from(int8)][b])
+}
+
+/// All logits of this many rows of x, f32; beyond 64 rows the grid repeats the largest bucket.
+pub fn logits(rows: usize, int8: bool) -> &'static Kernel<GemmParams> {
+    const SKINNY: [[&Kernel<GemmParams>; 4]; 2] = [
+        [&SKINNY_LOGITS_8, &SKINNY_LOGITS_16, &SKINNY_LOGITS_32, &SKINNY_LOGITS_64],
+        [&SKINNY_INT8_LOGITS_8, &SKINNY_INT8_LOGITS_16, &SKINNY_INT8_LOGITS_32, &SKINNY_INT8_LOGITS_64],
+    ];
+    SKINNY[usize::from(int8)][bucket(rows).unwrap_or(3)]
+}
+
+/// `u = scale · x Aᵀ` of a low-rank update, bf16, any number of rows: `A` has few rows, so blocks are made of few tokens.
+pub fn lora_u(rows: usize) -> &'static Kernel<GemmParams> {
+    if rows <= 8 { &SKINNY_STORE_8 } else { &SKINNY_STORE_16 }
 }

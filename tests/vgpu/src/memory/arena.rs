@@ -63,7 +63,7 @@ pub fn arena() -> &'static Arena {
 }
 
 /// Zeroed pages at a fresh address, backed when touched.
-fn reserve(bytes: usize) -> Option<usize> {
+pub(crate) fn reserve(bytes: usize) -> Option<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of ours.
     let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };

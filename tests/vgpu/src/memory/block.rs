@@ -6,7 +6,7 @@ use super::traffic::{sectors, wavefronts};
 use super::{Access, At, Checks, CopyTraffic, Definedness, Lanes, Launch, Space};
 use super::{check_aligned, clashes, global, shadow};
 use crate::report::{Checked, FaultKind, Other, Violation};
-use crate::sync::{Arrival, Barriers, Clocks, Scope, Step, Strong, StrongKind, lanes_of};
+use crate::sync::{Arrival, Barriers, Clocks, Locations, Scope, SharedRaces, Step, Strong, StrongKind, lanes_of};
 
 /// The launch's shape as far as a block's memory depends on it.
 pub struct BlockShape {
@@ -20,14 +20,17 @@ pub struct BlockShape {
 
 /// One resident block. Reused for the blocks of a launch, one after another, by [`Block::start`].
 pub struct Block {
-    checks: Checks,
+    pub(super) checks: Checks,
     threads: u32,
-    regions: Vec<Region>,
+    pub(super) regions: Vec<Region>,
     shared: Buffer,
     local_bytes: u32,
     warps: Vec<Warp>,
     barriers: Barriers,
-    clocks: Clocks,
+    pub(super) clocks: Clocks,
+    pub(super) races: SharedRaces,
+    /// What strong operations on shared memory have released.
+    pub(super) locations: Locations,
 }
 
 struct Warp {
@@ -51,14 +54,14 @@ macro_rules! sized {
 
 /// What an access does to the bytes.
 #[derive(Clone, Copy)]
-enum Use {
+pub(super) enum Use {
     Read,
     Write,
     Strong(Strong),
 }
 
 impl Use {
-    fn reads(self) -> bool {
+    pub(super) fn reads(self) -> bool {
         match self {
             Use::Read => true,
             Use::Write => false,
@@ -66,7 +69,7 @@ impl Use {
         }
     }
 
-    fn writes(self) -> bool {
+    pub(super) fn writes(self) -> bool {
         match self {
             Use::Read => false,
             Use::Write => true,
@@ -80,9 +83,12 @@ impl Block {
     pub fn new(shape: BlockShape, checks: Checks) -> Block {
         let warps = shape.threads.div_ceil(32);
         let warp = |_| Warp { local: Buffer::new(&local_regions(shape.local)), copies: Copies::default(), live: 0 };
+        let shared = Buffer::new(&shape.shared);
         Block {
             checks,
-            shared: Buffer::new(&shape.shared),
+            races: SharedRaces::new(shared.bytes()),
+            locations: Locations::default(),
+            shared,
             local_bytes: shape.local,
             threads: shape.threads,
             warps: (0..warps).map(warp).collect(),
@@ -93,10 +99,12 @@ impl Block {
     }
 
     /// Begins the `block`-th block: all memory undefined, all barriers empty, all threads alive.
-    pub fn start(&mut self, _block: u32) {
+    pub fn start(&mut self, block: u32) {
         self.shared.reset();
         self.barriers.reset();
-        self.clocks.start();
+        self.clocks.start(block);
+        self.races.start();
+        self.locations.clear();
         for (index, warp) in self.warps.iter_mut().enumerate() {
             warp.local.reset();
             warp.copies.clear();
@@ -149,7 +157,7 @@ impl Block {
     /// # Errors
     /// The broken rule.
     pub fn load_matrix(&mut self, at: At, addresses: &[u64; 32], rows: u32) -> Checked<Access> {
-        self.shared_access::<16>(At { lanes: rows, ..at }, addresses, Use::Read)
+        self.shared_access::<16>(At { lanes: rows, ..at }, addresses, Use::Read, true)
     }
 
     /// `stmatrix`: 16-byte rows at the addresses of the lanes `rows`, written by the warp as one.
@@ -157,7 +165,7 @@ impl Block {
     /// # Errors
     /// The broken rule.
     pub fn store_matrix(&mut self, at: At, addresses: &[u64; 32], rows: u32) -> Checked<Access> {
-        self.shared_access::<16>(At { lanes: rows, ..at }, addresses, Use::Write)
+        self.shared_access::<16>(At { lanes: rows, ..at }, addresses, Use::Write, true)
     }
 
     /// Lanes whose bytes at `offset` from their address hold an undefined one. The access must have passed its check.
@@ -203,7 +211,7 @@ impl Block {
     #[inline(always)]
     fn access<const SIZE: u32>(
         &mut self,
-        _launch: &mut Launch,
+        launch: &mut Launch,
         at: At,
         space: Space,
         addresses: &[u64; 32],
@@ -215,15 +223,24 @@ impl Block {
                 if matches!(usage, Use::Write) {
                     access.clash = clashes(addresses, at.lanes);
                 }
+                if self.checks.races {
+                    self.global_races::<SIZE>(launch, at, addresses, usage)?;
+                }
                 Ok(access)
             }
-            Space::Shared => self.shared_access::<SIZE>(at, addresses, usage),
+            Space::Shared => self.shared_access::<SIZE>(at, addresses, usage, false),
             Space::Local => self.local_access::<SIZE>(at, addresses, usage),
         }
     }
 
     #[inline(always)]
-    fn shared_access<const SIZE: u32>(&mut self, at: At, addresses: &[u64; 32], usage: Use) -> Checked<Access> {
+    fn shared_access<const SIZE: u32>(
+        &mut self,
+        at: At,
+        addresses: &[u64; 32],
+        usage: Use,
+        collective: bool,
+    ) -> Checked<Access> {
         let offsets = addresses.map(|address| address & 0xffff_ffff);
         check_aligned(at, &offsets, SIZE)?;
         let Found { bad, undefined } = self.shared.check::<SIZE>(&offsets, at.lanes, usage.reads(), usage.writes());
@@ -231,6 +248,9 @@ impl Block {
             return Err(self.bad_shared(bad, &offsets, SIZE, usage));
         }
         let clash = if matches!(usage, Use::Write) { clashes(&offsets, at.lanes) } else { 0 };
+        if self.checks.races {
+            self.shared_races::<SIZE>(at, &offsets, usage, clash, collective)?;
+        }
         let base = self.shared.pointer();
         let (units, minimum) = wavefronts(&offsets, at.lanes, SIZE);
         Ok(Access { pointer: pointers(base, &offsets, at.lanes), undefined, clash, units, minimum })
@@ -330,7 +350,7 @@ impl Block {
             traffic.sectors_minimum += fewest;
         }
         let offsets = to.map(u64::from);
-        let access: Access = sized!(size, self.shared_access(at, &offsets, Use::Write))?;
+        let access: Access = sized!(size, self.shared_access(at, &offsets, Use::Write, false))?;
         if access.clash != 0 {
             let note = format!(
                 "lanes copy to the same bytes: {}",
@@ -357,8 +377,10 @@ impl Block {
             for lane in Lanes(landing) {
                 let (to, size) = (u64::from(copy.to[lane]), copy.size);
                 let read = copy.from_size[lane].min(size) as usize;
-                let states = self.shared.states_mut(to, size);
-                states.fill(shadow::DEFINED);
+                self.shared.states_mut(to, size).fill(shadow::DEFINED);
+                if self.checks.races {
+                    self.land(At { warp, pc: copy.pc, lanes: 1 << lane }, lane, copy.to[lane], size);
+                }
                 let target = self.shared.at(to);
                 // SAFETY: issuing the copy checked both ranges: `read` bytes of device memory, `size` of shared memory.
                 unsafe {
@@ -386,7 +408,9 @@ impl Block {
     }
 
     /// `membar` or `fence`.
-    pub fn fence(&mut self, _warp: u32, _scope: Scope) {}
+    pub fn fence(&mut self, warp: u32, scope: Scope) {
+        self.clocks.fence(warp, scope);
+    }
 
     /// A warp arrives at a barrier with all the lanes that it has.
     ///

@@ -50,6 +50,11 @@ impl Buffer {
         self.data.fill(0xbdbd_bdbd_bdbd_bdbd_bdbd_bdbd_bdbd_bdbd);
     }
 
+    /// Bytes, with what lies between and behind the regions.
+    pub fn bytes(&self) -> u32 {
+        self.state.len() as u32
+    }
+
     /// The first byte.
     pub fn pointer(&mut self) -> *mut u8 {
         self.data.as_mut_ptr().cast()

@@ -5,24 +5,39 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::traffic::sectors;
 use super::{Access, At, Checks, Definedness, Lanes, arena, check_aligned, shadow};
 use crate::report::{Checked, FaultKind, Footprint, Violation};
+use crate::sync::{GlobalRaces, Locations};
 
 /// What the checks know about one kernel launch. It holds the device: a second one waits until the first is dropped.
 pub struct Launch {
     pub(super) checks: Checks,
-    _device: MutexGuard<'static, ()>,
+    /// What strong operations on global memory have released.
+    pub(super) locations: Locations,
+    /// The tables stay with the device, as they are large.
+    device: MutexGuard<'static, Option<GlobalRaces>>,
 }
 
 impl Launch {
     /// Begins a launch, waiting for the one that runs.
     pub fn begin(checks: Checks) -> Launch {
-        static DEVICE: Mutex<()> = Mutex::new(());
-        let device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-        Launch { checks, _device: device }
+        static DEVICE: Mutex<Option<GlobalRaces>> = Mutex::new(None);
+        let mut device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+        if device.is_none() {
+            *device = GlobalRaces::new();
+        }
+        if let Some(races) = device.as_mut() {
+            races.start();
+        }
+        Launch { checks, locations: Locations::default(), device }
     }
 
-    /// Distinct sectors touched so far.
+    /// Distinct sectors of global memory touched so far; zero when races are not checked.
     pub fn footprint(&self) -> Footprint {
-        Footprint::default()
+        self.device.as_ref().map_or_else(Footprint::default, GlobalRaces::footprint)
+    }
+
+    /// The table of accesses, when races are checked.
+    pub(super) fn races(&mut self) -> Option<&mut GlobalRaces> {
+        if self.checks.races { self.device.as_mut() } else { None }
     }
 }
 

@@ -9,17 +9,20 @@ mod block;
 mod buffer;
 mod copies;
 mod global;
+mod races;
 mod shadow;
 mod traffic;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use arena::{ARENA_BYTES, Arena, arena};
 pub use block::{Block, BlockShape};
 pub use buffer::Region;
 pub use global::Launch;
 pub use traffic::Lanes;
+
+pub(crate) use arena::reserve;
 
 use crate::report::{Checked, FaultKind, Violation};
 

@@ -2,12 +2,23 @@
 //! races found with them.
 
 mod barriers;
+mod cell;
 mod clocks;
+mod global;
+mod order;
+mod shared;
+
+#[cfg(test)]
+mod tests;
 
 pub use barriers::{Arrival, Step, Wait, Waiting};
 
 pub(crate) use barriers::{Barriers, lanes_of};
-pub(crate) use clocks::Clocks;
+pub(crate) use cell::{Actor, Earlier, Touch};
+pub(crate) use clocks::{COLLECTIVE, Clocks};
+pub(crate) use global::GlobalRaces;
+pub(crate) use order::Locations;
+pub(crate) use shared::SharedRaces;
 
 /// The threads among which an operation is strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
