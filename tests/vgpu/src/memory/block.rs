@@ -379,7 +379,8 @@ impl Block {
                 let read = copy.from_size[lane].min(size) as usize;
                 self.shared.states_mut(to, size).fill(shadow::DEFINED);
                 if self.checks.races {
-                    self.land(At { warp, pc: copy.pc, lanes: 1 << lane }, lane, copy.to[lane], size);
+                    let place = At { warp, pc: copy.pc, lanes: 1 << lane };
+                    sized!(size, self.land(place, lane, copy.to[lane]));
                 }
                 let target = self.shared.at(to);
                 // SAFETY: issuing the copy checked both ranges: `read` bytes of device memory, `size` of shared memory.
@@ -391,7 +392,6 @@ impl Block {
                     std::ptr::copy_nonoverlapping(source, states, read);
                 }
             }
-            self.warps[warp as usize].copies.landed(copy);
         }
     }
 

@@ -25,8 +25,7 @@ pub struct Copy {
 /// The unfinished copies of a warp. Groups are counted per thread, as the manual has it.
 #[derive(Default)]
 pub struct Copies {
-    queue: VecDeque<Box<Copy>>,
-    spare: Vec<Box<Copy>>,
+    queue: VecDeque<Copy>,
     /// The group that the lane's next copy joins.
     group: [u32; 32],
 }
@@ -34,7 +33,7 @@ pub struct Copies {
 impl Copies {
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.spare.extend(self.queue.drain(..));
+        self.queue.clear();
         self.group = [0; 32];
     }
 
@@ -45,15 +44,7 @@ impl Copies {
             let group = self.group[rest.trailing_zeros() as usize];
             let members =
                 Lanes(rest).filter(|lane| self.group[*lane] == group).fold(0, |lanes, lane| lanes | 1 << lane);
-            let copy = Copy { lanes: members, group, pc, size, to: *to, from: *from, from_size: *from_size };
-            let boxed = match self.spare.pop() {
-                Some(mut boxed) => {
-                    *boxed = copy;
-                    boxed
-                }
-                None => Box::new(copy),
-            };
-            self.queue.push_back(boxed);
+            self.queue.push_back(Copy { lanes: members, group, pc, size, to: *to, from: *from, from_size: *from_size });
             rest &= !members;
         }
     }
@@ -66,8 +57,8 @@ impl Copies {
     }
 
     /// Takes one copy that must land so that at most `pending` closed groups of each of the lanes stay unfinished: the copy and
-    /// the lanes of it that land. Give it back with [`Copies::landed`].
-    pub fn due(&mut self, lanes: u32, pending: u32) -> Option<(Box<Copy>, u32)> {
+    /// the lanes of it that land.
+    pub fn due(&mut self, lanes: u32, pending: u32) -> Option<(Copy, u32)> {
         let limit = |lane: usize| self.group[lane].saturating_sub(pending);
         let due = |copy: &Copy| {
             let lands = |lane: &usize| copy.group < limit(*lane);
@@ -80,13 +71,7 @@ impl Copies {
             return Some((copy, landing));
         }
         self.queue[at].lanes &= !landing;
-        let copy = &self.queue[at];
-        Some((Box::new(Copy { ..**copy }), landing))
-    }
-
-    /// Gives a landed copy's storage back.
-    pub fn landed(&mut self, copy: Box<Copy>) {
-        self.spare.push(copy);
+        Some((Copy { ..self.queue[at] }, landing))
     }
 
     /// The unfinished copy whose destination holds the byte at `offset`: its instruction and lane.
@@ -114,7 +99,6 @@ mod tests {
         let mut landed = Vec::new();
         while let Some((copy, lanes)) = copies.due(lanes, pending) {
             landed.push((copy.pc, lanes));
-            copies.landed(copy);
         }
         landed
     }

@@ -52,7 +52,7 @@ impl Block {
             if !collective {
                 actor.lane = lane as u8;
             }
-            if let Err(earlier) = self.races.touch(offsets[lane] as u32, SIZE, touch, &actor) {
+            if let Err(earlier) = self.races.touch::<SIZE>(offsets[lane] as u32, touch, &actor) {
                 return Err(self.shared_race(at, lane, offsets[lane], usage, earlier));
             }
         }
@@ -76,9 +76,9 @@ impl Block {
     }
 
     /// A copy of one lane lands in shared memory. Nobody can have touched the bytes since it was issued.
-    pub(super) fn land(&mut self, at: At, lane: usize, offset: u32, size: u32) {
+    pub(super) fn land<const SIZE: u32>(&mut self, at: At, lane: usize, offset: u32) {
         let actor = Actor { clocks: &self.clocks, warp: at.warp, lane: lane as u8, pc: at.pc };
-        let landed = self.races.touch(offset, size, Touch::Write, &actor);
+        let landed = self.races.touch::<SIZE>(offset, Touch::Write, &actor);
         debug_assert!(landed.is_ok(), "{landed:?}");
     }
 

@@ -21,10 +21,10 @@ pub unsafe fn states(at: *const u8, size: u32) -> (bool, bool) {
     // SAFETY: the caller's promise; reads of unaligned integers are asked for as such.
     let and = unsafe {
         match size {
-            1 => *at as u128 | ONE * 3 << 8,
-            2 => (at as *const u16).read_unaligned() as u128 | ONE * 3 << 16,
-            4 => (at as *const u32).read_unaligned() as u128 | ONE * 3 << 32,
-            8 => (at as *const u64).read_unaligned() as u128 | ONE * 3 << 64,
+            1 => *at as u128 | (ONE * 3) << 8,
+            2 => (at as *const u16).read_unaligned() as u128 | (ONE * 3) << 16,
+            4 => (at as *const u32).read_unaligned() as u128 | (ONE * 3) << 32,
+            8 => (at as *const u64).read_unaligned() as u128 | (ONE * 3) << 64,
             _ => (at as *const u128).read_unaligned(),
         }
     };

@@ -189,6 +189,7 @@ fn a_copy_lands_at_the_wait_and_not_before() {
     b.warp_sync(0, !0);
     let access = b.load(&mut l, at(0, 10, !0), Space::Shared, &shared, 16).unwrap();
     assert_eq!(access.undefined, 0);
+    // SAFETY: a checked access of 16 bytes per lane.
     let word = |lane: usize| unsafe { (access.pointer[lane] as *const u128).read() };
     assert_eq!(word(0), 0x1111_1111_1111_1111_1111_1111_1111_1122, "the data moves at the wait");
     assert_eq!((word(7), word(8)), (0x1111_1111, 0));

@@ -160,6 +160,58 @@ impl Cell {
         }
     }
 
+    /// Records a plain read in the common case: everything before is ordered, or was read like this since. False: use `touch`.
+    #[inline(always)]
+    pub fn read_fast(&mut self, bytes: u32, actor: &Actor<'_>) -> bool {
+        let clocks = actor.clocks;
+        let (now, warp_now, bit) = (clocks.now(), clocks.warp_now(actor.warp), 1 << actor.warp);
+        let fresh = self.read_bytes == 0;
+        let alike = fresh || self.read_bytes == bytes && self.class == Class::Read;
+        if !alike || !clocks.orders_all(actor.warp, self.write_time) {
+            return false;
+        }
+        let lane = if actor.lane < COLLECTIVE { 1 << actor.lane } else { 0 };
+        let mut lanes = lane;
+        if fresh || clocks.orders_all(actor.warp, self.read_time) {
+            (self.readers, self.times, self.read_bytes) = (bit, 0, bytes);
+            (self.class, self.cta) = (Class::Read, false);
+        } else if self.read_time == now && self.times == 0 {
+            self.readers |= bit;
+            if u32::from(self.read_warp) == actor.warp && self.read_warp_time == warp_now {
+                lanes |= self.reader_lanes;
+            }
+        } else {
+            return false;
+        }
+        (self.read_time, self.read_warp_time, self.reader_lanes) = (now, warp_now, lanes);
+        (self.read_warp, self.read_pc) = (actor.warp as u8, actor.pc);
+        true
+    }
+
+    /// Records a plain write in the common case: everything before is ordered, and of no other bytes. False: use `touch`.
+    #[inline(always)]
+    pub fn write_fast(&mut self, bytes: u32, actor: &Actor<'_>) -> bool {
+        let latest = self.write_time.max(self.read_time);
+        let fast = actor.clocks.orders_all(actor.warp, latest) && (self.write_bytes | self.read_bytes) & !bytes == 0;
+        if fast {
+            self.set_write(bytes, actor);
+        }
+        fast
+    }
+
+    #[inline(always)]
+    fn set_write(&mut self, bytes: u32, actor: &Actor<'_>) {
+        *self = Cell {
+            write_time: actor.clocks.now(),
+            write_warp_time: actor.clocks.warp_now(actor.warp),
+            write_pc: actor.pc,
+            write_bytes: bytes,
+            write_warp: actor.warp as u8,
+            write_lane: actor.lane,
+            ..Cell::default()
+        };
+    }
+
     fn write(&self) -> Earlier {
         let lane = (self.write_lane < COLLECTIVE).then_some(u32::from(self.write_lane));
         Earlier { what: "write", pc: self.write_pc, block: None, warp: Some(u32::from(self.write_warp)), lane }
@@ -216,15 +268,7 @@ impl Cell {
             self.write_pc = actor.pc;
             return Outcome::Done;
         }
-        *self = Cell {
-            write_time: now,
-            write_warp_time: warp_now,
-            write_pc: actor.pc,
-            write_bytes: bytes,
-            write_warp: actor.warp as u8,
-            write_lane: actor.lane,
-            ..Cell::default()
-        };
+        self.set_write(bytes, actor);
         Outcome::Done
     }
 
