@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BMN := target/release/bmn
 
-.PHONY: help build cuda demo demo-model mistral-tokenizer test bench fuzz lint fmt install clean
+.PHONY: help build cuda test-kernels demo demo-model mistral-tokenizer test bench fuzz lint fmt install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: build ## all seven tasks on clinical notes, in the terminal and as demo.ht
 
 test: ## format, lints, every test; sets up what it needs
 	@scripts/test.sh
+
+test-kernels: cuda ## all kernel tests, on the virtual GPU
+	$(CARGO) test --locked -p biomistral-nlu-kernels -- --show-output
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh

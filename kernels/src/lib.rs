@@ -4,10 +4,13 @@
 //! executed by the tests on the virtual GPU, assembled into the cubins, and embedded as the image of last resort. Nothing
 //! here talks to a driver: the engine launches, with [`table::Kernel`] saying how.
 
+mod int8;
 #[rustfmt::skip]
 #[allow(missing_docs)] // bindgen drops some of the header's comments
 pub mod params;
 pub mod table;
+
+pub use int8::{int8_position, int8_row, quantize_row};
 
 /// Code of one `.cu` file for every architecture.
 #[derive(Debug)]

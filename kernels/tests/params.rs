@@ -1,4 +1,5 @@
 //! `src/params.rs` is what bindgen makes of `cu/params.h`. With `BMN_WRITE_PARAMS=1` the test writes it.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::Path;
 
