@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BMN := target/release/bmn
 
-.PHONY: help build cuda test-kernels demo demo-model mistral-tokenizer test bench fuzz lint fmt install clean
+.PHONY: help build cuda test-kernels demo demo-model mistral-tokenizer test bench fuzz lint fmt profile-virtual install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-kernels: cuda ## all kernel tests, on the virtual GPU
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh
+
+profile-virtual: ## what KERNEL=name does on the virtual GPU, per launch and source line; JSON=1, TEST=filter
+	$(CARGO) run --quiet -p vgpu --example profile -- $(KERNEL) $(if $(JSON),--json) $(if $(TEST),--test $(TEST))
 
 fuzz: ## fuzz the parsers; SECONDS_EACH=60 by default
 	@fuzz/run.sh

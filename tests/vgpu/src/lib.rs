@@ -6,8 +6,11 @@
 pub mod decode;
 pub mod driver;
 pub mod exec;
+mod loading;
 pub mod memory;
 pub mod ptx;
 pub mod report;
 pub mod sync;
 pub mod tensor;
+
+pub use loading::{Control, LoadError, library_path, load};
