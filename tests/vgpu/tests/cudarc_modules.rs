@@ -126,18 +126,17 @@ fn parameters_may_come_in_one_buffer() {
         count.device_ptr(&stream).0
     };
     let mut packed = [address, 77];
-    let mut bytes = 12usize;
-    let mut extra: [*mut c_void; 5] =
-        [1 as *mut c_void, packed.as_mut_ptr().cast(), 2 as *mut c_void, (&raw mut bytes).cast(), std::ptr::null_mut()];
-    // SAFETY: the buffer has the kernel's parameters.
-    let mut launch = |extra: *mut *mut c_void| unsafe {
-        let raw = function.cu_function();
-        sys::cuLaunchKernel(raw, 1, 1, 1, 32, 1, 1, 0, stream.cu_stream(), std::ptr::null_mut(), extra)
+    let mut launch = |mut bytes: usize| {
+        let (buffer, size) = (1 as *mut c_void, 2 as *mut c_void);
+        let mut extra =
+            [buffer, packed.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), std::ptr::null_mut::<c_void>()];
+        let (raw, none) = (function.cu_function(), std::ptr::null_mut());
+        // SAFETY: the buffer has the kernel's parameters.
+        unsafe { sys::cuLaunchKernel(raw, 1, 1, 1, 32, 1, 1, 0, stream.cu_stream(), none, extra.as_mut_ptr()) }
     };
-    assert_eq!(launch(extra.as_mut_ptr()), CUresult::CUDA_SUCCESS);
+    assert_eq!(launch(12), CUresult::CUDA_SUCCESS);
     assert_eq!(stream.clone_dtoh(&count).unwrap(), [77]);
-    bytes = 8;
-    assert_eq!(launch(extra.as_mut_ptr()), CUresult::CUDA_ERROR_INVALID_VALUE);
+    assert_eq!(launch(8), CUresult::CUDA_ERROR_INVALID_VALUE);
 }
 
 #[test]
