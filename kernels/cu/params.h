@@ -128,6 +128,195 @@ struct HeadSomeParams {
     int reserved;
 };
 
+/// A tile of attention: packed rows of one sequence and kv head against blocks of 64 keys. An array of these lies in device
+/// memory; `attention_work.rs` builds it. All zero: nothing happens.
+struct AttentionItem {
+    /// The tree node's set of ancestors, bit i for the one in slot `base + i`; 0 if slots are positions.
+    unsigned long long tree;
+    /// Position and slot from which on the keys of a node are its ancestors'.
+    unsigned int base;
+    /// Packed row of the pass that the tile's first token is.
+    unsigned int row;
+    /// Heads of the group and token to be skipped before the tile's first row.
+    unsigned int first;
+    /// Rows, at most 64 (32 if D > 128): head `(first + r) % (H/G)` of token `row + (first + r) / (H/G)`.
+    unsigned int rows;
+    /// The kv head.
+    unsigned int head;
+    /// Where the sequence's page numbers begin in `AttentionParams::pages`.
+    unsigned int pages;
+    /// First block to visit.
+    unsigned int block_begin;
+    /// One past the last block to visit.
+    unsigned int block_end;
+    /// First of the blocks that every row sees whole.
+    unsigned int full_begin;
+    /// One past the last of them.
+    unsigned int full_end;
+    /// First position that some row sees.
+    unsigned int key_begin;
+    /// One past the last of them.
+    unsigned int key_end;
+    /// Where the first row's partial goes; row r's is `partial + r`.
+    unsigned int partial;
+    /// 0.
+    unsigned int reserved;
+};
+
+/// `attention_prompt_*` (writes `out`) and `attention_split_*` (writes the partials).
+struct AttentionParams {
+    /// bf16 `[T, H, D]`.
+    DevicePtr q;
+    /// This layer's key cache, bf16 `[page][G][64][D]`.
+    DevicePtr k;
+    /// This layer's value cache, bf16 `[page][G][64][D]`.
+    DevicePtr v;
+    /// bf16 `[T, H, D]`; unused by split.
+    DevicePtr out;
+    /// Elements from token to token of `q`, a multiple of 8.
+    long long ldq;
+    /// Elements from token to token of `out`, a multiple of 8.
+    long long ldo;
+    /// `AttentionItem[item_count]`.
+    DevicePtr items;
+    /// u32 `[T]`: position of each row.
+    DevicePtr positions;
+    /// u32, page numbers of all sequences.
+    DevicePtr pages;
+    /// f32 `[., D]`: output not yet divided by the sum; unused by prompt.
+    DevicePtr partial_o;
+    /// f32 `[., 2]`: maximum of the scores and sum of the weights; unused by prompt.
+    DevicePtr partial_ml;
+    /// Blocks of the grid.
+    int item_count;
+    /// `H`.
+    int heads;
+    /// `G`, divides `H`.
+    int kv_heads;
+    /// `D`, even, at most the kernel's.
+    int head_dim;
+    /// `W`: a row at position i sees `i - W < j <= i`; 0 for all.
+    unsigned int window;
+    /// `log2(e) / sqrt(D)`.
+    float scale;
+};
+
+/// The splits of one row. An array of these lies in device memory. All zero: nothing happens.
+struct CombineRow {
+    /// Packed row of the pass.
+    unsigned int row;
+    /// Partial of the first split, head 0.
+    unsigned int partial;
+    /// Partials from split to split.
+    unsigned int split_stride;
+    /// Partials from kv head to kv head.
+    unsigned int head_stride;
+    /// Number of splits the row sees.
+    unsigned int splits;
+};
+
+/// `attention_combine`.
+struct CombineParams {
+    /// `CombineRow[row_count]`.
+    DevicePtr rows;
+    /// f32 `[., D]`.
+    DevicePtr partial_o;
+    /// f32 `[., 2]`.
+    DevicePtr partial_ml;
+    /// bf16 `[T, H, D]`.
+    DevicePtr out;
+    /// Elements from token to token of `out`.
+    long long ldo;
+    /// Rows.
+    int row_count;
+    /// `H`.
+    int heads;
+    /// `G`.
+    int kv_heads;
+    /// `D`.
+    int head_dim;
+    /// `log2(e) / sqrt(D)`.
+    float scale;
+    /// 0.
+    int reserved;
+};
+
+/// `rms_norm`: `x[x_row + i, :] = h[rows[i], :] · rsqrt(mean(h[rows[i], :]²) + eps) ∘ w`.
+struct RmsNormParams {
+    /// f32 `[., C]`.
+    DevicePtr h;
+    /// f32 `[C]`.
+    DevicePtr w;
+    /// u32 `[row_count]`, or 0 for rows 0, 1, 2...
+    DevicePtr rows;
+    /// bf16 `[., C]`.
+    DevicePtr x;
+    /// Elements from row to row of `h`.
+    long long ldh;
+    /// Elements from row to row of `x`.
+    long long ldx;
+    /// Rows to make.
+    int row_count;
+    /// `C`.
+    int channels;
+    /// First row of `x` to be written.
+    int x_row;
+    /// Added to the mean square.
+    float eps;
+};
+
+/// `embed`: `h[t, :] = table[tokens[t], :]`.
+struct EmbedParams {
+    /// bf16 `[V, C]`.
+    DevicePtr table;
+    /// u32 `[row_count]`.
+    DevicePtr tokens;
+    /// f32 `[row_count, C]`.
+    DevicePtr h;
+    /// Elements from row to row of `table`, a multiple of 8.
+    long long ld;
+    /// Elements from row to row of `h`.
+    long long ldh;
+    /// Rows.
+    int row_count;
+    /// `C`.
+    int channels;
+};
+
+/// `kv_copy`: the first `keys` keys of page `from` to page `to`, in every array.
+struct KvCopyParams {
+    /// u64 `[array_count]`: addresses of the key and value caches of all layers, bf16 `[page][G][64][D]` each.
+    DevicePtr arrays;
+    /// Their number.
+    int array_count;
+    /// `G`.
+    int kv_heads;
+    /// `D`.
+    int head_dim;
+    /// Keys to copy, at most 64.
+    int keys;
+    /// Page to read.
+    unsigned int from;
+    /// Page to write.
+    unsigned int to;
+};
+
+/// `kv_move`: keys from slot to slot, one move after the other, in every array.
+struct KvMoveParams {
+    /// u64 `[array_count]`: addresses of the key and value caches of all layers, bf16 `[page][G][64][D]` each.
+    DevicePtr arrays;
+    /// u32 `[2 * count]`: from and to, each `page * 64 + slot in page`.
+    DevicePtr moves;
+    /// Number of arrays.
+    int array_count;
+    /// `G`.
+    int kv_heads;
+    /// `D`.
+    int head_dim;
+    /// Number of moves.
+    int count;
+};
+
 /// `probe`: `out[i] = i + base` for `i < n`, u32; what a check of a fresh device runs.
 struct ProbeParams {
     /// u32 `[n]`.

@@ -4,6 +4,7 @@
 //! executed by the tests on the virtual GPU, assembled into the cubins, and embedded as the image of last resort. Nothing
 //! here talks to a driver: the engine launches, with [`table::Kernel`] saying how.
 
+pub mod attention_work;
 mod int8;
 #[rustfmt::skip]
 #[allow(missing_docs)] // bindgen drops some of the header's comments

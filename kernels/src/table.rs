@@ -156,6 +156,43 @@ kernels! {
     HEAD_SOME: HeadSomeParams = "head_some" in "skinny", 64, SKINNY_SHARED[0], |p| [blocks(p.longest, 32), blocks(p.asks, 1), 1];
     /// Logits of chosen rows of an int8 head.
     HEAD_SOME_INT8: HeadSomeParams = "head_some_int8" in "skinny_int8", 64, SKINNY_SHARED[0], |p| [blocks(p.longest, 32), blocks(p.asks, 1), 1];
+    /// Attention of many rows, `D <= 16`.
+    ATTENTION_PROMPT_16: AttentionParams = "attention_prompt_16" in "attention_prompt", 128, attention_shared(16, 2), items;
+    /// Attention of many rows, `D <= 32`.
+    ATTENTION_PROMPT_32: AttentionParams = "attention_prompt_32" in "attention_prompt", 128, attention_shared(32, 2), items;
+    /// Attention of many rows, `D <= 64`.
+    ATTENTION_PROMPT_64: AttentionParams = "attention_prompt_64" in "attention_prompt", 128, attention_shared(64, 2), items;
+    /// Attention of many rows, `D <= 96`.
+    ATTENTION_PROMPT_96: AttentionParams = "attention_prompt_96" in "attention_prompt", 128, attention_shared(96, 2), items;
+    /// Attention of many rows, `D <= 128`.
+    ATTENTION_PROMPT_128: AttentionParams = "attention_prompt_128" in "attention_prompt", 128, attention_shared(128, 2), items;
+    /// Attention of many rows, `D <= 256`.
+    ATTENTION_PROMPT_256: AttentionParams = "attention_prompt_256" in "attention_prompt", 128, attention_shared(256, 2), items;
+    /// Splits of attention of few rows, `D <= 16`.
+    ATTENTION_SPLIT_16: AttentionParams = "attention_split_16" in "attention_split", 128, attention_shared(16, 4), items;
+    /// Splits of attention of few rows, `D <= 32`.
+    ATTENTION_SPLIT_32: AttentionParams = "attention_split_32" in "attention_split", 128, attention_shared(32, 4), items;
+    /// Splits of attention of few rows, `D <= 64`.
+    ATTENTION_SPLIT_64: AttentionParams = "attention_split_64" in "attention_split", 128, attention_shared(64, 4), items;
+    /// Splits of attention of few rows, `D <= 96`.
+    ATTENTION_SPLIT_96: AttentionParams = "attention_split_96" in "attention_split", 128, attention_shared(96, 4), items;
+    /// Splits of attention of few rows, `D <= 128`.
+    ATTENTION_SPLIT_128: AttentionParams = "attention_split_128" in "attention_split", 128, attention_shared(128, 4), items;
+    /// Splits of attention of few rows, `D <= 256`.
+    ATTENTION_SPLIT_256: AttentionParams = "attention_split_256" in "attention_split", 128, attention_shared(256, 2), items;
+    /// Merges the splits of each row.
+    ATTENTION_COMBINE: CombineParams = "attention_combine" in "attention_combine", 128, 0, |p| [blocks(p.row_count.saturating_mul(p.heads), 4), 1, 1];
+    /// Root mean square norm of rows.
+    RMS_NORM: RmsNormParams = "rms_norm" in "rms_norm", 256, 0, |p| [blocks(p.row_count, 1), 1, 1];
+    /// Rows of the embedding table.
+    EMBED: EmbedParams = "embed" in "embed", 256, 0, |p| [blocks(p.row_count, 1), blocks(p.channels, 2048), 1];
+    /// Keys and values from page to page.
+    KV_COPY: KvCopyParams = "kv_copy" in "kv", 256, 0, |p| {
+        let elements = p.kv_heads.saturating_mul(p.head_dim * p.keys);
+        [blocks(elements, 256 * if p.head_dim % 8 == 0 { 8 } else { 2 }), blocks(p.array_count, 1), 1]
+    };
+    /// Keys and values from slot to slot.
+    KV_MOVE: KvMoveParams = "kv_move" in "kv", 128, 0, |p| [blocks(p.kv_heads, 1), blocks(p.array_count, 1), 1];
 }
 
 /// `⌈n / per⌉` as a grid extent, 0 for none.
@@ -250,4 +287,28 @@ pub fn logits(rows: usize, int8: bool) -> &'static Kernel<GemmParams> {
 /// `u = scale · x Aᵀ` of a low-rank update, bf16, any number of rows: `A` has few rows, so blocks are made of few tokens.
 pub fn lora_u(rows: usize) -> &'static Kernel<GemmParams> {
     if rows <= 8 { &SKINNY_STORE_8 } else { &SKINNY_STORE_16 }
+}
+
+fn items(p: &AttentionParams) -> [u32; 3] {
+    [blocks(p.item_count, 1), 1, 1]
+}
+
+/// Bytes of the queries, `stages` buffers of 64 keys and a byte for each of a node's ancestors.
+const fn attention_shared(head_dim: u32, stages: u32) -> u32 {
+    let rows = if head_dim > 128 { 32 } else { 64 };
+    (rows + stages * 64) * head_dim * 2 + 64
+}
+
+/// The prompt and the split kernel for a head dim; none above 256, 0 or odd.
+pub fn attention(head_dim: usize) -> Option<(&'static Kernel<AttentionParams>, &'static Kernel<AttentionParams>)> {
+    match head_dim {
+        _ if !head_dim.is_multiple_of(2) => None,
+        2..=16 => Some((&ATTENTION_PROMPT_16, &ATTENTION_SPLIT_16)),
+        18..=32 => Some((&ATTENTION_PROMPT_32, &ATTENTION_SPLIT_32)),
+        34..=64 => Some((&ATTENTION_PROMPT_64, &ATTENTION_SPLIT_64)),
+        66..=96 => Some((&ATTENTION_PROMPT_96, &ATTENTION_SPLIT_96)),
+        98..=128 => Some((&ATTENTION_PROMPT_128, &ATTENTION_SPLIT_128)),
+        130..=256 => Some((&ATTENTION_PROMPT_256, &ATTENTION_SPLIT_256)),
+        _ => None,
+    }
 }
