@@ -317,6 +317,56 @@ struct KvMoveParams {
     int count;
 };
 
+/// `head_lse`, `head_lse_int8` (write `partials`), then `head_lse_fold` (writes `out`).
+struct HeadLseParams {
+    /// bf16 `[., k]`.
+    DevicePtr x;
+    /// Elements from row to row of `x`, a multiple of 8.
+    long long ldx;
+    /// u32 `[m]`: rows of `x`, or 0 for rows 0, 1, 2...
+    DevicePtr rows;
+    /// `[n, k]`.
+    struct Weight head;
+    /// f32 `[m, ceil(n / 64), 2]`.
+    DevicePtr partials;
+    /// f64 `[m, 2]`: maximum and sum of `exp(z - maximum)`: the log-sum-exp is `max + ln(sum)`.
+    DevicePtr out;
+    /// Rows to answer.
+    int m;
+    /// `V`.
+    int n;
+    /// Inner dimension.
+    int k;
+    /// 0.
+    int reserved;
+};
+
+/// What `argmax` found in a row.
+struct ArgmaxResult {
+    /// The logit.
+    float value;
+    /// Its id; 0xffffffff if none is allowed.
+    unsigned int index;
+};
+
+/// `argmax`.
+struct ArgmaxParams {
+    /// f32 `[m, n]`.
+    DevicePtr logits;
+    /// u32 `[m, ceil(n / 32)]`: bit i of word w allows id `32 w + i`; 0 for all.
+    DevicePtr mask;
+    /// `ArgmaxResult[m]`.
+    DevicePtr out;
+    /// Elements from row to row of `logits`.
+    long long ld;
+    /// Words from row to row of `mask`; 0 for one mask.
+    long long mask_ld;
+    /// Rows.
+    int m;
+    /// `V`.
+    int n;
+};
+
 /// `probe`: `out[i] = i + base` for `i < n`, u32; what a check of a fresh device runs.
 struct ProbeParams {
     /// u32 `[n]`.

@@ -757,6 +757,131 @@ const _: () = {
         "Offset of field: KvMoveParams::count",
     ][::core::mem::offset_of!(KvMoveParams, count) - 28usize];
 };
+/// `head_lse`, `head_lse_int8` (write `partials`), then `head_lse_fold` (writes `out`).
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct HeadLseParams {
+    /// bf16 `[., k]`.
+    pub x: DevicePtr,
+    /// Elements from row to row of `x`, a multiple of 8.
+    pub ldx: core::ffi::c_longlong,
+    /// u32 `[m]`: rows of `x`, or 0 for rows 0, 1, 2...
+    pub rows: DevicePtr,
+    /// `[n, k]`.
+    pub head: Weight,
+    /// f32 `[m, ceil(n / 64), 2]`.
+    pub partials: DevicePtr,
+    /// f64 `[m, 2]`: maximum and sum of `exp(z - maximum)`: the log-sum-exp is `max + ln(sum)`.
+    pub out: DevicePtr,
+    /// Rows to answer.
+    pub m: core::ffi::c_int,
+    /// `V`.
+    pub n: core::ffi::c_int,
+    /// Inner dimension.
+    pub k: core::ffi::c_int,
+    /// 0.
+    pub reserved: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of HeadLseParams"][::core::mem::size_of::<HeadLseParams>() - 80usize];
+    ["Alignment of HeadLseParams"][::core::mem::align_of::<HeadLseParams>() - 8usize];
+    [
+        "Offset of field: HeadLseParams::x",
+    ][::core::mem::offset_of!(HeadLseParams, x) - 0usize];
+    [
+        "Offset of field: HeadLseParams::ldx",
+    ][::core::mem::offset_of!(HeadLseParams, ldx) - 8usize];
+    [
+        "Offset of field: HeadLseParams::rows",
+    ][::core::mem::offset_of!(HeadLseParams, rows) - 16usize];
+    [
+        "Offset of field: HeadLseParams::head",
+    ][::core::mem::offset_of!(HeadLseParams, head) - 24usize];
+    [
+        "Offset of field: HeadLseParams::partials",
+    ][::core::mem::offset_of!(HeadLseParams, partials) - 48usize];
+    [
+        "Offset of field: HeadLseParams::out",
+    ][::core::mem::offset_of!(HeadLseParams, out) - 56usize];
+    [
+        "Offset of field: HeadLseParams::m",
+    ][::core::mem::offset_of!(HeadLseParams, m) - 64usize];
+    [
+        "Offset of field: HeadLseParams::n",
+    ][::core::mem::offset_of!(HeadLseParams, n) - 68usize];
+    [
+        "Offset of field: HeadLseParams::k",
+    ][::core::mem::offset_of!(HeadLseParams, k) - 72usize];
+    [
+        "Offset of field: HeadLseParams::reserved",
+    ][::core::mem::offset_of!(HeadLseParams, reserved) - 76usize];
+};
+/// What `argmax` found in a row.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct ArgmaxResult {
+    /// The logit.
+    pub value: f32,
+    /// Its id; 0xffffffff if none is allowed.
+    pub index: core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ArgmaxResult"][::core::mem::size_of::<ArgmaxResult>() - 8usize];
+    ["Alignment of ArgmaxResult"][::core::mem::align_of::<ArgmaxResult>() - 4usize];
+    [
+        "Offset of field: ArgmaxResult::value",
+    ][::core::mem::offset_of!(ArgmaxResult, value) - 0usize];
+    [
+        "Offset of field: ArgmaxResult::index",
+    ][::core::mem::offset_of!(ArgmaxResult, index) - 4usize];
+};
+/// `argmax`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct ArgmaxParams {
+    /// f32 `[m, n]`.
+    pub logits: DevicePtr,
+    /// u32 `[m, ceil(n / 32)]`: bit i of word w allows id `32 w + i`; 0 for all.
+    pub mask: DevicePtr,
+    /// `ArgmaxResult[m]`.
+    pub out: DevicePtr,
+    /// Elements from row to row of `logits`.
+    pub ld: core::ffi::c_longlong,
+    /// Words from row to row of `mask`; 0 for one mask.
+    pub mask_ld: core::ffi::c_longlong,
+    /// Rows.
+    pub m: core::ffi::c_int,
+    /// `V`.
+    pub n: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ArgmaxParams"][::core::mem::size_of::<ArgmaxParams>() - 48usize];
+    ["Alignment of ArgmaxParams"][::core::mem::align_of::<ArgmaxParams>() - 8usize];
+    [
+        "Offset of field: ArgmaxParams::logits",
+    ][::core::mem::offset_of!(ArgmaxParams, logits) - 0usize];
+    [
+        "Offset of field: ArgmaxParams::mask",
+    ][::core::mem::offset_of!(ArgmaxParams, mask) - 8usize];
+    [
+        "Offset of field: ArgmaxParams::out",
+    ][::core::mem::offset_of!(ArgmaxParams, out) - 16usize];
+    [
+        "Offset of field: ArgmaxParams::ld",
+    ][::core::mem::offset_of!(ArgmaxParams, ld) - 24usize];
+    [
+        "Offset of field: ArgmaxParams::mask_ld",
+    ][::core::mem::offset_of!(ArgmaxParams, mask_ld) - 32usize];
+    [
+        "Offset of field: ArgmaxParams::m",
+    ][::core::mem::offset_of!(ArgmaxParams, m) - 40usize];
+    [
+        "Offset of field: ArgmaxParams::n",
+    ][::core::mem::offset_of!(ArgmaxParams, n) - 44usize];
+};
 /// `probe`: `out[i] = i + base` for `i < n`, u32; what a check of a fresh device runs.
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone, PartialEq)]

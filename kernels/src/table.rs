@@ -193,6 +193,14 @@ kernels! {
     };
     /// Keys and values from slot to slot.
     KV_MOVE: KvMoveParams = "kv_move" in "kv", 128, 0, |p| [blocks(p.kv_heads, 1), blocks(p.array_count, 1), 1];
+    /// Maximum and sum of exponentials of every 64 logits of each row, bf16 head.
+    HEAD_LSE: HeadLseParams = "head_lse" in "head_lse", 128, GEMM_SHARED, lse_tiles;
+    /// The same, int8 head.
+    HEAD_LSE_INT8: HeadLseParams = "head_lse_int8" in "head_lse", 128, GEMM_SHARED, lse_tiles;
+    /// Adds up what `head_lse` left.
+    HEAD_LSE_FOLD: HeadLseParams = "head_lse_fold" in "head_lse", 128, 0, |p| [blocks(p.m, 4), 1, 1];
+    /// The largest allowed logit of each row.
+    ARGMAX: ArgmaxParams = "argmax" in "argmax", 512, 0, |p| [blocks(p.m, 1), 1, 1];
 }
 
 /// `⌈n / per⌉` as a grid extent, 0 for none.
@@ -291,6 +299,10 @@ pub fn lora_u(rows: usize) -> &'static Kernel<GemmParams> {
 
 fn items(p: &AttentionParams) -> [u32; 3] {
     [blocks(p.item_count, 1), 1, 1]
+}
+
+fn lse_tiles(p: &HeadLseParams) -> [u32; 3] {
+    [blocks(p.m, 128) * blocks(p.n, 128), 1, 1]
 }
 
 /// Bytes of the queries, `stages` buffers of 64 keys and a byte for each of a node's ancestors.

@@ -8,6 +8,10 @@ mod case;
 use case::{Model, Rows, attend, oracle};
 use half::bf16;
 use harness::{Device, Random, check};
+use std::sync::RwLock;
+
+/// Held for reading by tests that the settings of the virtual GPU must not change under.
+static SETTINGS: RwLock<()> = RwLock::new(());
 
 fn agrees(device: &Device, what: &str, model: &Model, sequences: &[Rows], split_always: bool) -> Vec<bf16> {
     let found = attend(device, model, sequences, split_always, 5);
@@ -30,6 +34,7 @@ fn tree(nodes: usize, random: &mut Random) -> Vec<u64> {
 #[test]
 fn every_head_dim_and_ratio_agrees_with_f64() {
     let Some(device) = Device::open("every_head_dim_and_ratio_agrees_with_f64") else { return };
+    let _settings = SETTINGS.read().unwrap();
     let mut random = Random::new(1);
     let shapes = [
         (2, 1, 1),
@@ -62,6 +67,7 @@ fn every_head_dim_and_ratio_agrees_with_f64() {
 #[test]
 fn every_length_agrees_with_f64() {
     let Some(device) = Device::open("every_length_agrees_with_f64") else { return };
+    let _settings = SETTINGS.read().unwrap();
     let mut random = Random::new(2);
     let model = Model { heads: 4, kv_heads: 2, head_dim: 32, window: None };
     for cached in [0, 1, 63, 64, 65, 127, 200, 255, 256, 257, 511, 513] {
@@ -72,4 +78,150 @@ fn every_length_agrees_with_f64() {
             assert_eq!(a, b, "{cached}+{chain}");
         }
     }
+}
+
+/// A window of W keys, the row's own included, at every place of a page and a split. The queries look for the key just
+/// before the window and the key after their own even harder than for those inside: one key too many shows at once.
+#[test]
+fn window_holds_exactly_w_keys() {
+    let Some(device) = Device::open("window_holds_exactly_w_keys") else { return };
+    let _settings = SETTINGS.read().unwrap();
+    let mut random = Random::new(3);
+    for window in [1, 4, 63, 64, 65, 200, 256, 300] {
+        let model = Model { heads: 2, kv_heads: 1, head_dim: 64, window: Some(window) };
+        for (cached, chain) in [(0, 129), (250, 9), (330, 70)] {
+            let mut rows = Rows::random(&model, (cached, chain, vec![]), &mut random);
+            // Key p is the unit vector of p mod 64; a query sums those of the positions around its window's edges.
+            for (i, k) in rows.keys.k.iter_mut().enumerate() {
+                *k = bf16::from_f32(if i / 64 % 64 == i % 64 { 4.0 } else { 0.0 });
+            }
+            for (i, q) in rows.q.iter_mut().enumerate() {
+                let (position, column) = ((cached + i / 128) as i64, (i % 64) as i64);
+                let at = |p: i64| p.rem_euclid(64) == column;
+                let first = position + 1 - window as i64;
+                let wish = if at(first - 1) || at(position + 1) { 18.0 } else { 0.0 };
+                *q = bf16::from_f32(wish + if at(first) || at(position) { 9.0 } else { 0.0 });
+            }
+            let what = format!("window {window}, {cached}+{chain}");
+            let a = agrees(&device, &what, &model, std::slice::from_ref(&rows), false);
+            let b = agrees(&device, &what, &model, std::slice::from_ref(&rows), true);
+            assert_eq!(a, b, "{what}");
+        }
+    }
+}
+
+/// Queries that look for the next key: a causal mask that lets one more through shows at once. The same for nodes of a tree and
+/// the nodes that are not their ancestors.
+#[test]
+fn future_keys_and_other_branches_are_not_seen() {
+    let Some(device) = Device::open("future_keys_and_other_branches_are_not_seen") else { return };
+    let _settings = SETTINGS.read().unwrap();
+    let mut random = Random::new(4);
+    let model = Model { heads: 2, kv_heads: 2, head_dim: 32, window: None };
+    for (cached, chain, nodes) in [(0, 130, 0), (0, 20, 12), (60, 1, 12), (250, 3, 12), (700, 1, 64), (0, 0, 30)] {
+        let mut rows = Rows::random(&model, (cached, chain, tree(nodes, &mut random)), &mut random);
+        let slots = cached + rows.len();
+        // Scores grow with the slot.
+        for (i, k) in rows.keys.k.iter_mut().enumerate() {
+            *k = bf16::from_f32((i / 64) as f32 / slots as f32 - 0.5 + k.to_f32() / 8.0);
+        }
+        rows.q.iter_mut().for_each(|q| *q = bf16::from_f32(6.0 + q.to_f32()));
+        let what = format!("{cached}+{chain}+{nodes}");
+        let a = agrees(&device, &what, &model, std::slice::from_ref(&rows), false);
+        let b = agrees(&device, &what, &model, std::slice::from_ref(&rows), true);
+        assert_eq!(a, b, "{what}");
+    }
+}
+
+/// A row has the same bits as a row of a prompt, decoded alone, in a draft, after a cached prefix, as a node of a tree, beside
+/// other sequences, with other page numbers, and again.
+#[test]
+fn a_row_has_one_result() {
+    let Some(device) = Device::open("a_row_has_one_result") else { return };
+    let _settings = SETTINGS.read().unwrap();
+    let mut random = Random::new(6);
+    for (head_dim, heads, kv_heads, window) in
+        [(64, 4, 1, None), (128, 2, 2, Some(100)), (16, 6, 2, None), (256, 3, 1, Some(300))]
+    {
+        let model = Model { heads, kv_heads, head_dim, window };
+        let width = heads * head_dim;
+        let whole = Rows::random(&model, (0, 600, vec![]), &mut random);
+        let prompt = attend(&device, &model, std::slice::from_ref(&whole), false, 1);
+        let same = |what: &str, rows: std::ops::Range<usize>, found: &[bf16]| {
+            let expected = &prompt[rows.start * width..rows.end * width];
+            let differs = expected.iter().zip(found).position(|(a, b)| a.to_bits() != b.to_bits());
+            assert_eq!((differs, found.len()), (None, expected.len()), "{what}, rows {rows:?} of {model:?}");
+        };
+        same("again, other pages", 0..600, &attend(&device, &model, std::slice::from_ref(&whole), false, 2));
+        for row in [0, 1, 63, 64, 255, 256, 257, 511, 512, 599] {
+            let alone = whole.part(&model, row..row + 1);
+            same("decoded", row..row + 1, &attend(&device, &model, std::slice::from_ref(&alone), true, 3));
+            same("decoded or prompt", row..row + 1, &attend(&device, &model, &[alone], false, 4));
+        }
+        for rows in [500..563, 250..300, 190..193, 100..600, 255..600] {
+            let part = whole.part(&model, rows.clone());
+            same("after a prefix", rows.clone(), &attend(&device, &model, std::slice::from_ref(&part), false, 5));
+            if rows.len() < 64 {
+                same("draft", rows.clone(), &attend(&device, &model, std::slice::from_ref(&part), true, 6));
+                // Among 63 others of other sequences.
+                let other = Rows::random(&model, (301, 64 - rows.len(), vec![]), &mut random);
+                let both = attend(&device, &model, &[other.clone(), part], true, 7);
+                same("beside another", rows, &both[other.len() * width..]);
+            }
+        }
+        // Rows 300.. of the prompt as a path through a tree: its nodes lie between others.
+        for (start, length) in [(300, 20), (255, 6), (63, 3), (510, 4)] {
+            let part = whole.part(&model, start - 2..start + length);
+            let noise = Rows::random(&model, (0, 2 * length, vec![]), &mut random);
+            let mut rows = whole.part(&model, start - 2..start);
+            let mut path = 0u64;
+            for i in 0..length {
+                // A stranger, then the path's next node.
+                let key = |from: &Rows, slot: usize| from.keys.gather(&model, &[slot]);
+                for (from, slot) in [(&noise, i), (&part, start + i)] {
+                    let key = key(from, slot);
+                    rows.keys.k.extend(key.k);
+                    rows.keys.v.extend(key.v);
+                }
+                rows.q.extend(noise.row(&model, i..i + 1));
+                rows.q.extend(part.row(&model, 2 + i..3 + i));
+                rows.tree.push(path | 1 << (2 * i));
+                path |= 1 << (2 * i + 1);
+                rows.tree.push(path);
+            }
+            for split_always in [false, true] {
+                let found = attend(&device, &model, std::slice::from_ref(&rows), split_always, 8);
+                for i in 0..length {
+                    let at = (2 + 2 * i + 1) * width;
+                    same("node", start + i..start + i + 1, &found[at..at + width]);
+                }
+            }
+        }
+    }
+}
+
+/// The order of warps and blocks, the tensor cores' way of adding and the approximate functions' errors may be any; results stay
+/// within the bound, and a prompt's rows stay the decoded rows.
+#[test]
+fn every_hardware_model_and_schedule() {
+    let Some(device) = Device::open("every_hardware_model_and_schedule") else { return };
+    let _settings = SETTINGS.write().unwrap();
+    let Some(control) = vgpu::load().unwrap() else { return };
+    let mut random = Random::new(8);
+    for settings in [
+        r#"{"tensor":"sequential","approx":"perturbed","schedule":"shuffled","seed":1}"#,
+        r#"{"tensor":"a100","approx":"perturbed","schedule":"shuffled","seed":2}"#,
+        r#"{"tensor":"h100","approx":"exact","schedule":"shuffled","seed":3,"resident_blocks":4}"#,
+    ] {
+        control.configure(settings).unwrap();
+        for (head_dim, heads, kv_heads, window) in [(64, 4, 1, None), (128, 4, 2, Some(90)), (256, 2, 1, None)] {
+            let model = Model { heads, kv_heads, head_dim, window };
+            let rows = [(0, 70, vec![]), (300, 2, tree(9, &mut random)), (127, 1, vec![])];
+            let rows = rows.map(|r| Rows::random(&model, r, &mut random));
+            let a = agrees(&device, settings, &model, &rows, false);
+            let b = agrees(&device, settings, &model, &rows, true);
+            assert_eq!(a, b, "{settings} {model:?}");
+        }
+    }
+    control.reset();
 }
