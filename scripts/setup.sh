@@ -29,6 +29,17 @@ if ! command -v cc >/dev/null || ! have_venv; then
     sh -c "$install" >&2
 fi
 
+# What the library's tests link with: a C++ compiler everywhere; JNA and JUnit where there is a Java compiler.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    wanted=""
+    command -v c++ >/dev/null || wanted="g++"
+    if command -v javac >/dev/null && ! { [ -f /usr/share/java/jna.jar ] && [ -f /usr/share/java/junit4.jar ]; }; then
+        wanted="$wanted libjna-java junit4"
+    fi
+    # shellcheck disable=SC2086
+    [ -z "$wanted" ] || { apt-get update && apt-get install -y --no-install-recommends $wanted; } >&2
+fi
+
 command -v cargo >/dev/null || { echo "cargo is not found: install Rust $(sed -n 's/^rust-version = //p' Cargo.toml) or newer (rustup)" >&2; exit 1; }
 for tool in fmt clippy; do
     if ! cargo "$tool" --version >/dev/null 2>&1; then

@@ -24,12 +24,13 @@ cargo test --workspace --locked --no-fail-fast -- --show-output 2>&1 | tee "$log
 if [ -x fuzz/run.sh ]; then
     SECONDS_EACH=${SECONDS_EACH:-5} fuzz/run.sh || status=$?
 fi
+tests/abi/run.sh 2>&1 | tee build/abi.log || status=$?
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet || status=$?
 
 echo
 echo "== results"
 grep '^test result:' "$log" || true
-skipped=$(grep '^SKIPPED ' "$log" | sort -u || true)
+skipped=$(cat "$log" build/abi.log | grep '^SKIPPED ' | sort -u || true)
 ignored=$(sed -n 's/^test \(.*\) \.\.\. ignored\(.*\)$/ignored \1\2/p' "$log" | sort -u)
 if [ -n "$skipped$ignored" ]; then
     echo "== skipped"

@@ -286,7 +286,7 @@ impl Cancel {
 
 /// Called with the number of documents done and of all, from the thread of the run; [`ControlFlow::Break`] ends it, and the
 /// documents not done answer [`Error::Cancelled`].
-pub type ProgressFn<'a> = &'a (dyn Fn(usize, usize) -> ControlFlow<()> + Send + Sync);
+pub type ProgressFn<'a> = &'a dyn Fn(usize, usize) -> ControlFlow<()>;
 
 /// How a batch is run; the same for every task.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ pub use buffer::Buffer;
 pub use kv::CpuKv;
 pub use team::{Parts, Team};
 
-use super::{Attention, Device, Element, HostMatrix, Linear, RopeTable, RowSelection};
+use super::{Attention, Device, Element, Granularity, HostMatrix, Linear, RopeTable, RowSelection};
 use crate::weights::MatrixData;
 use crate::{Error, Result};
 use half::bf16;
@@ -103,6 +103,9 @@ pub struct Cpu {
 }
 
 impl Cpu {
+    /// What sizes depend on here: weights as stored, pages of 64 keys, passes of 512 rows.
+    pub const GRANULARITY: Granularity = Granularity { columns: 1, page: kv::PAGE, rows: 512, fixed: 0 };
+
     /// Starts the threads.
     ///
     /// # Errors

@@ -1,0 +1,97 @@
+package org.biomistral.nlu;
+
+import com.sun.jna.Memory;
+import com.sun.jna.Pointer;
+import com.sun.jna.ptr.PointerByReference;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+
+/** The outcome of one document, with offsets in UTF-16 units. Holds no native memory. */
+public final class Result {
+    private static final int UTF16 = 2;
+    private static final int SPAN = 64;
+    private static final int LINK = 48;
+    private static final int SCORE = 32;
+
+    private final Status status;
+    private final List<Span> spans = new ArrayList<>();
+    private final List<Link> links = new ArrayList<>();
+    private final List<Score> scores = new ArrayList<>();
+    private final String label;
+    private final double number;
+    private final double outsideMass;
+    private final String json;
+
+    /** Reads what {@code result} points to. */
+    Result(Pointer result, int status) {
+        this.status = Status.of(status);
+        PointerByReference err = new PointerByReference();
+        Memory row = new Memory(SPAN);
+        for (long i = 0, n = Library.bmn_result_span_count(result); i < n; i++) {
+            row.setInt(0, SPAN);
+            Calls.check(Library.bmn_result_span(result, i, UTF16, row, err), err);
+            spans.add(new Span(
+                    Math.toIntExact(row.getLong(8)), Math.toIntExact(row.getLong(16)), Calls.string(row.getPointer(24)),
+                    Calls.string(row.getPointer(32), row.getLong(40)), row.getDouble(48), row.getDouble(56)));
+        }
+        for (long i = 0, n = Library.bmn_result_link_count(result); i < n; i++) {
+            row.setInt(0, LINK);
+            Calls.check(Library.bmn_result_link(result, i, row, err), err);
+            Pointer value = row.getPointer(32);
+            links.add(new Link(
+                    Link.Kind.values()[row.getInt(8)], row.getInt(12), row.getInt(16), Calls.string(row.getPointer(24)),
+                    value == null ? null : Calls.string(value), row.getDouble(40)));
+        }
+        for (long i = 0, n = Library.bmn_result_score_count(result); i < n; i++) {
+            row.setInt(0, SCORE);
+            Calls.check(Library.bmn_result_score(result, i, row, err), err);
+            scores.add(new Score(
+                    row.getInt(4), Calls.string(row.getPointer(8)), row.getDouble(16), row.getDouble(24)));
+        }
+        label = Calls.string(Library.bmn_result_label(result));
+        number = Library.bmn_result_number(result);
+        outsideMass = Library.bmn_result_outside_mass(result);
+        json = Calls.string(Library.bmn_result_json(result, UTF16));
+    }
+
+    /** Whether the document was answered; {@link #json} says why not. */
+    public Status status() {
+        return status;
+    }
+
+    /** Entities, or triggers and arguments. */
+    public List<Span> spans() {
+        return Collections.unmodifiableList(spans);
+    }
+
+    /** Relations, arguments, attributes. */
+    public List<Link> links() {
+        return Collections.unmodifiableList(links);
+    }
+
+    /** Options with their probabilities. */
+    public List<Score> scores() {
+        return Collections.unmodifiableList(scores);
+    }
+
+    /** The chosen option; empty where none was chosen. */
+    public String label() {
+        return label;
+    }
+
+    /** The expected score of {@link Session#similar}; NaN else. */
+    public double number() {
+        return number;
+    }
+
+    /** Probability of saying something that is none of the options; NaN where none were scored. */
+    public double outsideMass() {
+        return outsideMass;
+    }
+
+    /** The whole result, with provenance. */
+    public String json() {
+        return json;
+    }
+}

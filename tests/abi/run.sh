@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# `make test-abi`: the C and C++ programs that link the library, under every language standard promised and under the sanitizers;
+# exported symbols and needed libraries. MODEL is BMN_DEMO_MODEL, else fetched.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+model=${BMN_DEMO_MODEL:-$(scripts/fetch.sh demo-model | tail -n 1)}
+cargo build --locked -p biomistral-nlu-ffi
+lib=$PWD/target/debug
+out=build/abi
+mkdir -p "$out"
+ln -sf libbiomistral_nlu.so "$lib/libbiomistral_nlu.so.0"
+warn="-Wall -Wextra -pedantic -Wpadded -Werror -g -Iinclude"
+link="-L$lib -lbiomistral_nlu -Wl,-rpath,$lib -lm -lpthread"
+say() { printf '== %s\n' "$*"; }
+
+say "symbols and needed libraries"
+others=$(nm -D --defined-only "$lib/libbiomistral_nlu.so" | awk '{print $3}' | grep -v '^bmn_' || true)
+[ -z "$others" ] || { echo "exported besides bmn_*: $others"; exit 1; }
+# libc and what belongs to it; no C++ library, no CUDA driver.
+needed=$(objdump -p "$lib/libbiomistral_nlu.so" | awk '/NEEDED/ {print $2}' | grep -vE '^(libc|libm|libgcc_s|libdl|libpthread|librt|ld-linux-x86-64)\.so' || true)
+[ -z "$needed" ] || { echo "needed besides the C library: $needed"; exit 1; }
+objdump -p "$lib/libbiomistral_nlu.so" | grep -q 'SONAME *libbiomistral_nlu.so.0'
+# Every function of the header is there, and no other.
+grep -oE '\bbmn_[a-z0-9_]+\(' include/biomistral_nlu.h | tr -d '(' | sort -u >"$out/declared"
+nm -D --defined-only "$lib/libbiomistral_nlu.so" | awk '{print $3}' | sort -u >"$out/exported"
+diff "$out/exported" <(comm -12 "$out/exported" "$out/declared")
+
+say "C and C++ standards"
+for std in c99 c11 c17; do
+    for file in tests/abi/c/*.c; do
+        cc -std=$std -D_POSIX_C_SOURCE=200809L $warn -fsyntax-only "$file"
+    done
+done
+for std in c++11 c++14 c++17 c++20; do
+    c++ -std=$std $warn -fsyntax-only tests/abi/cpp/wrapper.cpp
+    c++ -std=$std $warn -fsyntax-only -DBMN_NO_EXCEPTIONS -fno-exceptions tests/abi/cpp/wrapper.cpp
+done
+
+say "programs"
+for name in hostile tasks threads; do
+    cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link
+done
+c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
+c++ -std=c++20 $warn -DBMN_NO_EXCEPTIONS -fno-exceptions tests/abi/cpp/wrapper.cpp -o "$out/wrapper20" $link
+cc -std=c99 $warn examples/c/first_span.c -o "$out/first_c" $link
+c++ -std=c++17 $warn examples/cpp/first_span.cpp -o "$out/first_cpp" $link
+python3 tests/abi/adapter.py "$out/adapter1" 1 30 576
+python3 tests/abi/adapter.py "$out/adapter2" 2 30 576
+"$out/hostile" "$model"
+"$out/tasks" "$model"
+"$out/wrapper11" "$model"
+"$out/wrapper20" "$model"
+cmp <("$out/first_c" "$model") <("$out/first_cpp" "$model")
+# THREADS=64 ROUNDS=100 takes minutes.
+"$out/threads" "$model" "$out/adapter1" "$out/adapter2" "${THREADS:-8}" "${ROUNDS:-3}"
+
+say "sanitizers"
+# They watch the programs, and the library where it allocates, frees and copies. ThreadSanitizer would need the library and
+# Rust's standard library compiled with it: it does not see their atomics and reports races that are none.
+for kind in address undefined; do
+    cc -std=c99 -D_POSIX_C_SOURCE=200809L -fsanitize=$kind -fno-sanitize-recover=all $warn tests/abi/c/hostile.c -o "$out/hostile_$kind" $link
+    "$out/hostile_$kind" "$model"
+done
+
+say "an installed copy, found by pkg-config and CMake"
+prefix=$PWD/$out/prefix
+rm -rf "$prefix"
+cp -f "$(command -v true)" "$out/bmn" # the command is not what is tested here
+mkdir -p "$out/release"
+cp -f "$lib/libbiomistral_nlu.so" "$lib/libbiomistral_nlu.a" "$out/release/"
+mv -f "$out/bmn" "$out/release/bmn"
+TARGET_DIR=$out/release PREFIX=$prefix scripts/install.sh
+if command -v pkg-config >/dev/null; then
+    export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+    # shellcheck disable=SC2046
+    cc examples/c/first_span.c -o "$out/first_installed" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
+    cmp <("$out/first_installed" "$model") <("$out/first_c" "$model")
+else
+    echo "SKIPPED pkg-config: it is not installed"
+fi
+if command -v cmake >/dev/null; then
+    cmake -S examples/cpp -B "$out/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+    cmake --build "$out/cmake" >/dev/null
+    cmp <("$out/cmake/first_span" "$model") <("$out/first_c" "$model")
+else
+    echo "SKIPPED CMake: it is not installed"
+fi
+
+say "Java"
+jars=/usr/share/java
+if command -v javac >/dev/null && [ -f $jars/jna.jar ] && [ -f $jars/junit4.jar ]; then
+    classpath=$out/classes:$jars/jna.jar:$jars/junit4.jar:$jars/hamcrest-core.jar
+    mkdir -p "$out/classes"
+    javac --release 8 -Xlint:all,-options -Werror -cp "$classpath" -d "$out/classes" java/src/*/java/org/biomistral/nlu/*.java
+    java -Dorg.biomistral.nlu.path="$lib" -Dbmn.model="$model" -cp "$classpath" org.junit.runner.JUnitCore org.biomistral.nlu.NluTest
+else
+    echo "SKIPPED Java: javac, JNA or JUnit 4 is not installed (Debian: default-jdk-headless libjna-java junit4)"
+fi
+
+say "system calls: no network, no file written"
+if command -v strace >/dev/null; then
+    strace -f -e trace=network,openat,creat,unlink,rename -o "$out/trace" "$out/tasks" "$model"
+    ! grep -E '\b(socket|connect|sendto|bind)\(' "$out/trace"
+    ! grep -E 'O_(WRONLY|RDWR|CREAT)' "$out/trace"
+else
+    echo "SKIPPED system calls: strace is not installed"
+fi
+echo "abi: ok"
