@@ -43,8 +43,10 @@ pub struct Program {
     pub params: Vec<Param>,
     /// Bytes of the parameter block.
     pub param_bytes: usize,
-    /// Bytes of static shared memory, rounded up to where the dynamic part begins.
+    /// Bytes of static shared memory, without the gaps between its variables.
     pub shared_static: u32,
+    /// Where the dynamic part of shared memory begins.
+    pub shared_dynamic: u32,
     /// The variables of static shared memory.
     pub shared: Vec<Region>,
     /// Bytes of local memory of a thread.
@@ -94,7 +96,7 @@ pub fn link(module: &Arc<ptx::Module>, function: usize, device: &[u64]) -> Progr
         shared: HashMap::new(),
         regions: Vec::new(),
     };
-    let (shared_static, local_bytes, param_bytes) = linker.layout(&order);
+    let (shared_static, shared_dynamic, local_bytes, param_bytes) = linker.layout(&order);
     let mut insts = Vec::new();
     for &function in &order {
         linker.function = function;
@@ -125,6 +127,7 @@ pub fn link(module: &Arc<ptx::Module>, function: usize, device: &[u64]) -> Progr
         params,
         param_bytes,
         shared_static,
+        shared_dynamic,
         shared: linker.regions,
         local_bytes,
         max_threads: entry.max_threads.unwrap_or(1024),
@@ -164,9 +167,13 @@ pub(super) fn callee_of(module: &ptx::Module, statement: &Statement) -> Option<u
 }
 
 impl Linker<'_> {
-    /// Places the variables of all functions: bytes of static shared memory, of local memory, of parameters.
-    fn layout(&mut self, order: &[usize]) -> (u32, u32, usize) {
+    /// Places the variables of all functions: bytes of static shared memory, where the dynamic part begins, bytes of local memory
+    /// and of parameters.
+    fn layout(&mut self, order: &[usize]) -> (u32, u32, u32, usize) {
         let (mut shared, mut local, mut param) = (0i64, 0i64, 0i64);
+        // Variables of shared memory lie apart, so that running over the end of one does not end in the next.
+        const APART: i64 = 128;
+        let mut packed = 0i64;
         let place = |counter: &mut i64, size: usize, align: usize| {
             let address = (*counter as u64).next_multiple_of(align as u64) as i64;
             *counter = address + size as i64;
@@ -176,7 +183,9 @@ impl Linker<'_> {
         for (index, variable) in self.module.variables.iter().enumerate() {
             match variable.space {
                 VariableSpace::Shared if self.uses(order, index as u32) => {
-                    let address = place(&mut shared, variable.size, variable.align);
+                    place(&mut packed, variable.size, variable.align);
+                    let address = place(&mut shared, variable.size, variable.align.max(APART as usize));
+                    shared += APART;
                     self.shared.insert(index as u32, address);
                     self.regions.push(region(variable, address));
                 }
@@ -195,7 +204,9 @@ impl Linker<'_> {
             for (index, variable) in f.variables.iter().enumerate() {
                 addresses.push(match variable.space {
                     VariableSpace::Shared => {
-                        let address = place(&mut shared, variable.size, variable.align);
+                        place(&mut packed, variable.size, variable.align);
+                        let address = place(&mut shared, variable.size, variable.align.max(APART as usize));
+                        shared += APART;
                         self.regions.push(region(variable, address));
                         address
                     }
@@ -219,7 +230,7 @@ impl Linker<'_> {
         for frame in self.frames.values_mut() {
             frame.addresses.iter_mut().filter(|a| **a == i64::MIN).for_each(|a| *a = shared);
         }
-        (shared as u32, local as u32, param as usize)
+        (packed as u32, shared as u32, local as u32, param as usize)
     }
 
     fn uses(&self, order: &[usize], variable: u32) -> bool {

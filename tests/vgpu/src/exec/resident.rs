@@ -49,7 +49,7 @@ impl Resident {
         let mut shared: Vec<Region> = program.shared.clone();
         if grid.shared_dynamic != 0 {
             let name = "dynamic shared memory".to_owned();
-            shared.push(Region { name, start: program.shared_static, bytes: grid.shared_dynamic });
+            shared.push(Region { name, start: program.shared_dynamic, bytes: grid.shared_dynamic });
         }
         let shape = BlockShape { threads, shared, local: program.local_bytes };
         let warp = |index| Warp {

@@ -116,7 +116,7 @@ impl Buffer {
 
 /// An offset relative to the nearest region.
 pub fn describe(regions: &[Region], offset: u64) -> String {
-    let title = |region: &Region| format!("{} ({} bytes)", region.name, region.bytes);
+    let title = |region: &Region| format!("{} ({} bytes)", readable(&region.name), region.bytes);
     let offset_of = |region: &Region| (u64::from(region.start), u64::from(region.start) + u64::from(region.bytes));
     if let Some(region) = regions.iter().find(|region| (offset_of(region).0..offset_of(region).1).contains(&offset)) {
         return format!("shared offset {offset} is byte {} of {}", offset - offset_of(region).0, title(region));
@@ -139,6 +139,17 @@ pub fn describe(regions: &[Region], offset: u64) -> String {
         }
         (None, None) => format!("shared offset {offset}: the kernel has no shared memory"),
     }
+}
+
+/// The variable's own name of a local variable's mangled one: `_ZZ6kernelE4tile` is `tile`.
+fn readable(name: &str) -> String {
+    let own = |name: &str| {
+        let length = name.rsplit('E').next()?;
+        let digits = length.len() - length.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (count, rest) = length.split_at(digits);
+        rest.get(..count.parse().ok()?).filter(|own| !own.is_empty()).map(|own| format!("`{own}`"))
+    };
+    if name.starts_with("_ZZ") { own(name).unwrap_or_else(|| name.to_owned()) } else { name.to_owned() }
 }
 
 #[cfg(test)]
@@ -164,6 +175,8 @@ mod tests {
         assert_eq!(found.bad, 1);
         buffer.reset();
         assert_eq!(buffer.check::<1>(&offsets, 1, true, false).undefined, 1);
+        assert_eq!(readable("_ZZ13static_sharedE6second"), "`second`");
+        assert_eq!(readable("_ZZN1a1bEvE4tile"), "`tile`");
         assert_eq!(describe(&regions, 10), "shared offset 10 is 0 bytes past the end of `a` (10 bytes)");
         assert_eq!(describe(&regions, 120), "shared offset 120 is 8 bytes before dynamic shared memory (100 bytes)");
         assert_eq!(describe(&regions, 130), "shared offset 130 is byte 2 of dynamic shared memory (100 bytes)");

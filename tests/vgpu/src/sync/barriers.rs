@@ -1,7 +1,5 @@
 //! The sixteen named barriers of a block.
 
-use std::fmt;
-
 use super::Clocks;
 use super::clocks::Joined;
 use crate::memory::{At, Lanes};
@@ -196,67 +194,5 @@ pub(crate) fn lanes_of(threads: u32, warp: u32) -> u32 {
         0 => 0,
         count @ 1..32 => (1 << count) - 1,
         _ => !0,
-    }
-}
-
-/// What a warp does when a launch makes no progress.
-#[derive(Clone, Copy, Debug)]
-pub struct Wait {
-    /// The warp.
-    pub warp: u32,
-    /// The instruction at which it stands.
-    pub ptx_line: u32,
-    /// The lanes that stand there.
-    pub lanes: u32,
-    /// Why.
-    pub what: Waiting,
-}
-
-/// Why a warp makes no progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// It executes, in a loop that does not end.
-    Running,
-    /// It waits at a barrier.
-    Barrier(u32),
-    /// It waits for lanes of its member mask.
-    Lanes(u32),
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "warp {} lanes 0x{:08x} at PTX line {} ", self.warp, self.lanes, self.ptx_line)?;
-        match self.what {
-            Waiting::Running => write!(out, "runs"),
-            Waiting::Barrier(id) => write!(out, "waits at barrier {id}"),
-            Waiting::Lanes(lanes) => write!(out, "waits for lanes 0x{lanes:08x}"),
-        }
-    }
-}
-
-impl Violation {
-    /// A `.sync` instruction that waits for lanes which will not come.
-    pub fn absent_lanes(at: At, members: u32, live: u32) -> Box<Violation> {
-        let (absent, gone) = (members & !at.lanes & live, members & !live);
-        let mut note = format!("lanes 0x{:08x} wait with member mask 0x{members:08x}", at.lanes);
-        if absent != 0 {
-            note += &format!("; lanes 0x{absent:08x} never come");
-        }
-        if gone != 0 {
-            note += &format!("; lanes 0x{gone:08x} left the kernel");
-        }
-        if at.lanes & !members != 0 {
-            note += &format!("; lanes 0x{:08x} execute it without being members", at.lanes & !members);
-        }
-        Violation::new(FaultKind::AbsentLanes, at.lanes, note)
-    }
-
-    /// The watchdog's fault: `instructions` were executed and the launch is not done.
-    pub fn hang(instructions: u64, waits: &[Wait]) -> Box<Violation> {
-        let list: Vec<String> = waits.iter().map(Wait::to_string).collect();
-        let lanes =
-            waits.iter().find(|wait| wait.what == Waiting::Running).or(waits.first()).map_or(0, |wait| wait.lanes);
-        let note = format!("not done after {instructions} warp instructions; {}", list.join("; "));
-        Violation::new(FaultKind::Hang, lanes, note)
     }
 }

@@ -11,7 +11,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use barriers::{Arrival, Step, Wait, Waiting};
+pub use barriers::{Arrival, Step};
 
 pub(crate) use barriers::{Barriers, lanes_of};
 pub(crate) use cell::{Actor, Earlier, Touch};
