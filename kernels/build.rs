@@ -167,7 +167,7 @@ fn without_lines(ptx: &str) -> String {
     for line in ptx.lines() {
         let start = line.trim_start();
         section |= start.starts_with(".section");
-        if !section && !start.starts_with(".loc") && !start.starts_with(".file") {
+        if !section && !start.starts_with(".loc\t") && !start.starts_with(".file") {
             text.push_str(line);
             text.push('\n');
         }

@@ -8,6 +8,8 @@ BMN_DEMO_MODEL=${BMN_DEMO_MODEL:-$(scripts/fetch.sh demo-model | tail -n 1)}
 BMN_MISTRAL_TOKENIZER=${BMN_MISTRAL_TOKENIZER:-$(scripts/fetch.sh mistral-tokenizer | tail -n 1)}
 BMN_PYTHON=$PWD/build/venv/bin/python
 export BMN_DEMO_MODEL BMN_MISTRAL_TOKENIZER BMN_PYTHON
+# The kernels' compilers. Without them everything builds without kernels, and the tests of CUDA are skipped by name.
+[ -n "${CUDA_HOME:-}" ] || scripts/fetch-cuda.sh >/dev/null || echo "no CUDA compilers: tests of CUDA are skipped" >&2
 if [ -z "${BMN_CORPORA:-}" ] && [ -d ../shared/corpora ]; then
     BMN_CORPORA=$(cd ../shared/corpora && pwd)
     export BMN_CORPORA

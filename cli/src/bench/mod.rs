@@ -1,9 +1,11 @@
 //! `bmn bench`: prompt and decode speed of a model here, beside what the machine can do in the same minute.
 
+#[cfg(feature = "cuda")]
+mod kernel;
 mod machine;
 mod serve;
 
-use crate::args::Bench;
+use crate::args::{Bench, BenchPart, ModelArgs};
 use crate::stop::{Result, Stop};
 use biomistral_nlu::model::{ModelSession, SequenceId, Step};
 use biomistral_nlu::weights::ModelConfig;
@@ -44,16 +46,27 @@ struct Report {
 
 /// Runs `bmn bench`.
 pub fn bench(args: &Bench) -> Result<()> {
+    match (&args.part, &args.model) {
+        #[cfg(feature = "cuda")]
+        (Some(BenchPart::Kernel(kernel)), _) => self::kernel::kernel(kernel),
+        #[cfg(not(feature = "cuda"))]
+        (Some(BenchPart::Kernel(_)), _) => Err(Stop::failed("bench kernel: this bmn is built without CUDA")),
+        (None, Some(model)) => whole(args, model),
+        (None, None) => Err(Stop::usage("bench: expected --model PATH or a part")),
+    }
+}
+
+fn whole(args: &Bench, model: &ModelArgs) -> Result<()> {
     let threads =
-        args.model.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+        model.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
     if let Some(workload) = &args.serve {
-        return serve::serve(args, workload, threads);
+        return serve::serve(model, workload, threads);
     }
     if args.prompt == 0 || args.decode == 0 || args.repeat == 0 {
         return Err(Stop::usage("--prompt, --decode and --repeat: expected at least 1"));
     }
     let start = Instant::now();
-    let (model, adapter) = crate::logits::open(&args.model)?;
+    let (model, adapter) = crate::logits::open(model)?;
     let load_seconds = start.elapsed().as_secs_f64();
     let config = model.config().clone();
     let longest = config.max_positions;

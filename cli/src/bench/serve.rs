@@ -2,7 +2,7 @@
 //! run all engines in turn and compare within a round.
 
 use super::{machine, model_bytes, resident};
-use crate::args::Bench;
+use crate::args::ModelArgs;
 use crate::stop::{Result, Stop};
 use biomistral_nlu::model::{ModelSession, Step};
 use biomistral_nlu::task::{
@@ -34,13 +34,13 @@ struct Text {
 }
 
 /// Answers measurement names until stdin ends.
-pub fn serve(args: &Bench, workload: &Path, threads: usize) -> Result<()> {
+pub fn serve(args: &ModelArgs, workload: &Path, threads: usize) -> Result<()> {
     let bytes = std::fs::read(workload).map_err(|e| Stop::failed(format!("{}: {e}", workload.display())))?;
     let load: Workload =
         serde_json::from_slice(&bytes).map_err(|e| Stop::failed(format!("{}: {e}", workload.display())))?;
     let engine = Arc::new(Engine::open(&EngineOptions {
-        model: args.model.model.clone(),
-        device: args.model.device,
+        model: args.model.clone(),
+        device: args.device,
         threads: Some(threads),
         template: Some(Template::Zephyr),
         ..EngineOptions::default()

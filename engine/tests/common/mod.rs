@@ -1,6 +1,11 @@
 //! What the integration tests share: golden files, models of the environment, bit comparison.
 #![allow(dead_code)]
 
+pub mod bits;
+#[cfg(feature = "cuda")]
+pub mod gpu;
+pub mod parity;
+
 use std::path::{Path, PathBuf};
 
 /// A folder of `tests/golden`.

@@ -1,7 +1,7 @@
 //! Queries, keys, values, and attention over the pages of the cache.
 
 use super::launch::bytes_of;
-use super::linear::{pick, product};
+use super::linear::product;
 use super::matrix::padded;
 use super::memory::Buffer;
 use super::state::State;
@@ -10,7 +10,7 @@ use crate::device::{Attention, Layout, Linear, RopeTable};
 use crate::{Error, Result};
 use biomistral_nlu_kernels::attention_work::{Sequence, Shape, plan};
 use biomistral_nlu_kernels::params::{AttentionParams, CombineParams, QkvParams};
-use biomistral_nlu_kernels::table::{ATTENTION_COMBINE, GEMM_QKV, SKINNY_QKV, attention as attention_kernels};
+use biomistral_nlu_kernels::table::{self, ATTENTION_COMBINE};
 use half::bf16;
 
 /// What all layers of a pass share: uploaded by the first of them.
@@ -119,7 +119,7 @@ pub(super) fn qkv(
         head_dim: int("qkv", d)?,
         reserved: 0,
     };
-    shared.launch(pick(t, &SKINNY_QKV, &GEMM_QKV), &params)
+    shared.launch(table::qkv(t, false), &params)
 }
 
 /// See [`crate::device::Device::attention`].
@@ -166,7 +166,7 @@ pub(super) fn attention(
         })
     };
     let (for_prompts, for_splits) =
-        attention_kernels(d).ok_or_else(|| Error::unsupported(format!("heads of width {d} on a CUDA device")))?;
+        table::attention(d).ok_or_else(|| Error::unsupported(format!("heads of width {d} on a CUDA device")))?;
     if prompt.1 > 0 {
         shared.launch(for_prompts, &params(prompt)?)?;
     }

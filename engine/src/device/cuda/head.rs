@@ -6,9 +6,12 @@ use super::memory::Buffer;
 use super::state::State;
 use super::{CudaMatrix, Shared, int, need};
 use crate::{Error, Result};
-use biomistral_nlu_kernels::params::{GemmParams, HeadAsk, HeadSomeParams, Weight};
-use biomistral_nlu_kernels::table::{HEAD_SOME, SKINNY_LOGITS};
+use biomistral_nlu_kernels::params::{GemmParams, HeadAsk, HeadLseParams, HeadSomeParams, Weight};
+use biomistral_nlu_kernels::table::{self, HEAD_LSE, HEAD_LSE_FOLD, HEAD_SOME};
 use half::bf16;
+
+/// Vocabulary rows whose maximum and sum are kept as one pair.
+const LSE_COLUMNS: usize = 64;
 
 /// Logits of chosen vocabulary rows.
 pub(super) fn some(
@@ -84,12 +87,12 @@ pub(super) fn full(
         scale: 1.0,
         ..GemmParams::default()
     };
-    shared.launch(&SKINNY_LOGITS, &params)?;
+    shared.launch(table::logits(1, false), &params)?;
     state.scratch.read(op, place, &mut y)?;
     Ok(y)
 }
 
-/// Log-sum-exp over the vocabulary of each row.
+/// Log-sum-exp over the vocabulary of each row; the logits are never stored.
 pub(super) fn lse(
     shared: &Shared,
     state: &mut State,
@@ -97,11 +100,32 @@ pub(super) fn lse(
     head: &CudaMatrix,
     rows: &[u32],
 ) -> Result<Vec<f64>> {
-    rows.iter()
-        .map(|&row| {
-            let logits = full(shared, state, x, head, row)?;
-            let max = logits.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(f64::from(x)));
-            Ok(max + logits.iter().map(|&x| (f64::from(x) - max).exp()).sum::<f64>().ln())
-        })
-        .collect()
+    let op = "head_lse";
+    let ldx = padded(head.cols);
+    let last = rows.iter().max().map_or(0, |&row| row as usize + 1);
+    need(op, "x", last * ldx, x.len())?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pairs = vec![[0f64; 2]; rows.len()];
+    let partials = rows.len() * head.rows.div_ceil(LSE_COLUMNS) * size_of::<[f32; 2]>();
+    state.scratch.begin(&[partials, size_of_val(&pairs[..])])?;
+    let (_, partials) = state.scratch.take(partials);
+    let (place, out) = state.scratch.take(size_of_val(&pairs[..]));
+    let params = HeadLseParams {
+        x: x.address(0),
+        ldx: ldx as i64,
+        rows: state.lists.put(rows)?,
+        head: head.weight(),
+        partials,
+        out,
+        m: int(op, rows.len())?,
+        n: int(op, head.rows)?,
+        k: int(op, head.cols)?,
+        reserved: 0,
+    };
+    shared.launch(&HEAD_LSE, &params)?;
+    shared.launch(&HEAD_LSE_FOLD, &params)?;
+    state.scratch.read(op, place, &mut pairs)?;
+    Ok(pairs.into_iter().map(|[max, sum]| max + sum.ln()).collect())
 }

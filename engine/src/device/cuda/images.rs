@@ -10,9 +10,6 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Dynamic shared memory that a launch may ask for without being announced, bytes.
-const UNANNOUNCED: u32 = 48 << 10;
-
 /// Every kernel of the table by its name.
 pub(super) type Functions = HashMap<&'static str, CudaFunction>;
 
@@ -32,7 +29,8 @@ pub(super) fn load(driver: &Driver) -> Result<Functions> {
     for symbol in table::ALL {
         let module = modules.get(symbol.file).ok_or_else(|| Error::internal(format!("no image {}", symbol.file)))?;
         let function = module.load_function(symbol.name).map_err(|e| failed(symbol.name, e))?;
-        if symbol.shared > UNANNOUNCED {
+        // Above 48 KiB together with the kernel's static part it must be announced; below it may.
+        if symbol.shared > 0 {
             let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             function.set_attribute(attribute, symbol.shared as i32).map_err(|e| failed(symbol.name, e))?;
         }

@@ -6,6 +6,7 @@
 
 use super::Shared;
 use super::driver::failed;
+use super::ranges::range;
 use crate::Result;
 use biomistral_nlu_kernels::table::{Kernel, Launch};
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
@@ -125,6 +126,7 @@ impl Shared {
     pub fn flush_raw(&self) -> std::result::Result<(), Failure> {
         let mut queue = self.queue();
         let run = std::mem::take(&mut queue.waiting);
+        let _range = range("launches");
         if !GRAPH.contains(&run.launches.len()) {
             return self.submit_all(&run);
         }

@@ -8,18 +8,8 @@ use super::{Cuda, Shared, int, need, residual};
 use crate::device::Linear;
 use crate::{Error, Result};
 use biomistral_nlu_kernels::params::{GemmParams, LoraPart, Weight};
-use biomistral_nlu_kernels::table::{
-    GEMM_ADD, GEMM_STORE, GEMM_SWIGLU, Kernel, SKINNY_ADD, SKINNY_STORE, SKINNY_SWIGLU,
-};
+use biomistral_nlu_kernels::table;
 use half::bf16;
-
-/// Passes of up to this many rows stream the weights, longer ones are tiled; the bits are the same.
-pub(super) const SKINNY_ROWS: usize = 64;
-
-/// The kernel for `t` rows.
-pub(super) fn pick<P>(t: usize, skinny: &'static Kernel<P>, tiled: &'static Kernel<P>) -> &'static Kernel<P> {
-    if t <= SKINNY_ROWS { skinny } else { tiled }
-}
 
 /// Parameters of `x Wᵀ` of `t` rows for several weights of one input, the low-rank products of this pass launched. `out` and
 /// `n` are the caller's to set.
@@ -92,7 +82,7 @@ fn low_rank(
             scale: lora.scale,
             ..GemmParams::default()
         };
-        shared.launch(pick(lora.rows.len(), &SKINNY_STORE, &GEMM_STORE), &narrow)?;
+        shared.launch(table::lora_u(lora.rows.len()), &narrow)?;
         let b = lora.b.weight();
         parts.push(LoraPart {
             u,
@@ -121,7 +111,7 @@ pub(super) fn add(
     need("linear_add", "h", t * ldh, h.len())?;
     let mut params = product(shared, state, "linear_add", x, t, std::slice::from_ref(linear))?;
     (params.out, params.ldo) = (h.address(0), ldh as i64);
-    shared.launch(pick(t, &SKINNY_ADD, &GEMM_ADD), &params)
+    shared.launch(table::add(t, false), &params)
 }
 
 /// `a = silu(x Wgᵀ) ∘ (x Wuᵀ)`.
@@ -141,5 +131,5 @@ pub(super) fn swiglu(
     a.reserve(t * lda)?;
     let mut params = product(shared, state, "gate_up", x, t, linears)?;
     (params.out, params.ldo) = (a.address(0), lda as i64);
-    shared.launch(pick(t, &SKINNY_SWIGLU, &GEMM_SWIGLU), &params)
+    shared.launch(table::swiglu(t, false), &params)
 }

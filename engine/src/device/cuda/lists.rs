@@ -13,17 +13,22 @@ const ALIGN: usize = 256;
 /// Bytes at first.
 const START: usize = 1 << 18;
 
+/// The same bytes on both sides.
+struct Block {
+    host: PinnedHostSlice<u8>,
+    device: Memory,
+}
+
 /// Lists of a pass: filled from the start by each pass, so that equal passes put them at equal addresses.
 pub(super) struct Lists {
     shared: Arc<Shared>,
-    host: PinnedHostSlice<u8>,
-    device: Memory,
-    /// First free byte, the same in both.
+    block: Block,
+    /// First free byte.
     at: usize,
     /// Recorded behind the copies of the pass before.
     copied: CudaEvent,
     /// Outgrown in this pass, which still launches with what they hold.
-    outgrown: Vec<(PinnedHostSlice<u8>, Memory)>,
+    outgrown: Vec<Block>,
 }
 
 /// Pinned memory, which the device copies from while the host goes on.
@@ -46,15 +51,17 @@ pub(super) fn copy(shared: &Shared, address: u64, from: &[u8]) -> std::result::R
     unsafe { result::memcpy_htod_async(address, from, shared.driver.stream.cu_stream()) }
 }
 
+impl Block {
+    fn new(shared: &Arc<Shared>, len: usize) -> Result<Self> {
+        let device = Memory::uninitialised(shared, "lists of a pass", len, true)?;
+        Ok(Self { host: pinned(shared, len)?, device })
+    }
+}
+
 impl Lists {
     pub fn new(shared: &Arc<Shared>) -> Result<Self> {
-        Self::of(shared, START)
-    }
-
-    fn of(shared: &Arc<Shared>, len: usize) -> Result<Self> {
         Ok(Self {
-            host: pinned(shared, len)?,
-            device: Memory::uninitialised(shared, "lists of a pass", len, true)?,
+            block: Block::new(shared, START)?,
             at: 0,
             copied: shared.driver.context.new_event(None).map_err(|e| failed("an event", e))?,
             outgrown: Vec::new(),
@@ -65,7 +72,7 @@ impl Lists {
     /// Starts a pass: lists of earlier passes may be overwritten once their copies are done.
     pub fn begin(&mut self) -> Result<()> {
         self.copied.synchronize().map_err(|e| failed("lists of a pass", e))?;
-        self.outgrown.clear();
+        self.forget_outgrown();
         self.at = 0;
         Ok(())
     }
@@ -79,14 +86,16 @@ impl Lists {
     pub fn put<T: bytemuck::NoUninit>(&mut self, list: &[T]) -> Result<u64> {
         let bytes: &[u8] = bytemuck::cast_slice(list);
         let end = self.at + bytes.len().max(1).next_multiple_of(ALIGN);
-        if end > self.host.len() {
-            self.more(bytes.len())?;
+        if end > self.block.host.len() {
+            let len = (self.block.host.len() + bytes.len().next_multiple_of(ALIGN)).next_power_of_two();
+            self.outgrown.push(std::mem::replace(&mut self.block, Block::new(&self.shared, len)?));
+            self.at = 0;
             return self.put(list);
         }
         let op = "lists of a pass";
-        let host = &mut self.host.as_mut_slice().map_err(|e| failed(op, e))?[self.at..][..bytes.len()];
+        let host = &mut self.block.host.as_mut_slice().map_err(|e| failed(op, e))?[self.at..][..bytes.len()];
         host.copy_from_slice(bytes);
-        let address = self.device.address(self.at);
+        let address = self.block.device.address(self.at);
         if !bytes.is_empty() {
             copy(&self.shared, address, host).map_err(|e| failed(op, e))?;
         }
@@ -94,13 +103,31 @@ impl Lists {
         Ok(address)
     }
 
-    /// Room for more lists.
-    fn more(&mut self, bytes: usize) -> Result<()> {
-        let len = (self.host.len() + bytes.next_multiple_of(ALIGN)).next_power_of_two();
-        let Self { host, device, .. } = Self::of(&self.shared, len)?;
-        let outgrown = (std::mem::replace(&mut self.host, host), std::mem::replace(&mut self.device, device));
-        self.outgrown.push(outgrown);
-        self.at = 0;
-        Ok(())
+    /// Their copies are done.
+    fn forget_outgrown(&mut self) {
+        for mut block in self.outgrown.drain(..) {
+            if self.shared.wipe {
+                wipe(&mut block.host);
+            }
+        }
+    }
+}
+
+impl Drop for Lists {
+    fn drop(&mut self) {
+        let context = &self.shared.driver.context;
+        context.record_err(self.copied.record(&self.shared.driver.stream).and_then(|()| self.copied.synchronize()));
+        self.forget_outgrown();
+        if self.shared.wipe {
+            wipe(&mut self.block.host);
+        }
+    }
+}
+
+fn wipe(host: &mut PinnedHostSlice<u8>) {
+    // The event in it was never recorded: the memory is there whatever became of the device.
+    if let Ok(bytes) = host.as_mut_slice() {
+        bytes.fill(0);
+        std::hint::black_box(bytes);
     }
 }

@@ -12,13 +12,16 @@ mod launch;
 mod linear;
 mod lists;
 mod matrix;
+mod measure;
 mod memory;
+mod ranges;
 mod state;
 
 pub use driver::{CudaInfo, devices, version};
 pub use images::{Kernels, kernels};
 pub use kv::CudaKv;
 pub use matrix::CudaMatrix;
+pub use measure::Roof;
 pub use memory::Buffer;
 
 use super::{Attention, Device, Element, Granularity, HostMatrix, Linear, RopeTable, RowSelection};
@@ -218,7 +221,9 @@ impl Device for Cuda {
             state.lists.begin()?;
             state.plan = None;
         }
+        let range = ranges::range("pass");
         let result = self.shared.collect(run);
+        drop(range);
         let ended = lock(&self.state).lists.end();
         let result = result?;
         ended?;
