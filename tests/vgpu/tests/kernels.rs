@@ -2,6 +2,8 @@
 //!
 //! The sources are compiled by NVRTC where it is found; what they are given and how they are marked stands in `kernels/args.h`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
