@@ -196,6 +196,7 @@ impl Config {
             definedness: self.definedness.into(),
             races: self.races,
             watchdog: self.watchdog,
+            profile: false,
         }
     }
 }

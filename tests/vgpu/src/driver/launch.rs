@@ -140,9 +140,10 @@ fn execute(function: &Function, shape: &Shape, params: &[u8]) -> Result {
         cooperative: shape.cooperative,
     };
     let config = state.config();
-    match exec::launch(&function.code, &launch, &config.options()) {
+    let counts = config.counts(function.code.name());
+    match exec::launch(&function.code, &launch, &exec::Options { profile: counts, ..config.options() }) {
         Ok(profile) => {
-            if config.counts(function.code.name()) {
+            if counts {
                 state.count(&profile, shape);
             }
             Ok(())

@@ -72,6 +72,9 @@ pub fn launch(function: &Function, launch: &Launch<'_>, options: &Options) -> Re
     }
     let blocks = launch.grid.iter().map(|n| u64::from(*n)).product::<u64>();
     run.grid(&grid, &checks, blocks, launch.cooperative)?;
+    if !options.profile {
+        return Ok(Profile::default());
+    }
     Ok(Profile::new(&program.name, &run.counters, program, run.memory.footprint()))
 }
 

@@ -63,6 +63,8 @@ pub struct Options {
     pub races: bool,
     /// Warp instructions after which a launch counts as hanging; 0: never.
     pub watchdog: u64,
+    /// Counts per source line in the result, which is empty without.
+    pub profile: bool,
 }
 
 impl Default for Options {
@@ -76,6 +78,7 @@ impl Default for Options {
             definedness: Definedness::Strict,
             races: true,
             watchdog: 20_000_000_000,
+            profile: true,
         }
     }
 }
