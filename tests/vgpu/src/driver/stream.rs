@@ -8,6 +8,7 @@ use super::errors::{
     STREAM_CAPTURE_INVALIDATED, UNKNOWN,
 };
 use super::handles::Table;
+use super::state::state;
 use super::{event, event::Event};
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_uint, c_void};
@@ -217,7 +218,10 @@ impl Stream {
             match task {
                 Task::Work(work) if self.context.healthy().is_ok() => {
                     // A panic in here is an error of ours; the stream must go on or its callers wait for ever.
-                    let done = catch_unwind(AssertUnwindSafe(|| work())).unwrap_or(Err(UNKNOWN));
+                    let done = catch_unwind(AssertUnwindSafe(|| work())).unwrap_or_else(|_| {
+                        state().report("vgpu: a panic while executing; this is an error in the virtual GPU".into());
+                        Err(UNKNOWN)
+                    });
                     if let Err(error) = done {
                         self.context.poison(error);
                     }

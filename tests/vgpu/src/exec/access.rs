@@ -320,6 +320,10 @@ impl Run<'_> {
 
     #[inline(always)]
     pub(super) fn matrix(&mut self, block: &mut Resident, warp: &mut Warp, i: &Inst) -> Checked<()> {
+        if i.op == Op::MoveMatrix {
+            tensor::move_matrix(&mut warp.registers, i);
+            return Ok(());
+        }
         let rows = if i.list.len() == 4 { FULL } else { (1 << (8 * i.list.len())) - 1 };
         let at = At { warp: warp.index, pc: warp.pc, lanes: FULL };
         let addresses = addresses(&warp.registers, i);
@@ -345,7 +349,7 @@ impl Run<'_> {
                     block.memory.store_undefined(Space::Shared, warp.index, &addresses, lane, byte, 2)?;
                 }
             }
-            _ => tensor::move_matrix(&mut warp.registers, i),
+            _ => {}
         }
         Ok(())
     }
