@@ -5,6 +5,15 @@ mod common;
 use common::{code, module, vadd, virtual_gpu};
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, result};
+use std::sync::Arc;
+
+/// A context whose launches record no events: a launch that fails at once would show there already.
+fn context() -> Arc<CudaContext> {
+    let context = CudaContext::new(0).unwrap();
+    // SAFETY: one stream only.
+    unsafe { context.disable_event_tracking() };
+    context
+}
 
 /// One launch of `vadd` that is right, and its result.
 fn works() -> bool {
@@ -20,7 +29,7 @@ fn works() -> bool {
 #[test]
 fn an_access_out_of_bounds_shows_when_waited_for_and_stays() {
     let Some((_gpu, control)) = virtual_gpu("an_access_out_of_bounds_shows_when_waited_for_and_stays") else { return };
-    let context = CudaContext::new(0).unwrap();
+    let context = context();
     let function = module(&context).load_function("vadd").unwrap();
     let stream = context.new_stream().unwrap();
     let one = stream.clone_htod(&[1.0f32; 300]).unwrap();
@@ -48,7 +57,7 @@ fn an_access_out_of_bounds_shows_when_waited_for_and_stays() {
     assert!(works(), "a fresh context after the last user is gone");
 }
 
-fn module_again(context: &std::sync::Arc<CudaContext>) -> Result<(), cudarc::driver::DriverError> {
+fn module_again(context: &Arc<CudaContext>) -> Result<(), cudarc::driver::DriverError> {
     context.load_module(cudarc::nvrtc::Ptx::from_src(common::KERNELS)).map(|_| ())
 }
 
@@ -56,7 +65,7 @@ fn module_again(context: &std::sync::Arc<CudaContext>) -> Result<(), cudarc::dri
 fn what_is_queued_behind_a_fault_is_not_done() {
     let Some((_gpu, control)) = virtual_gpu("what_is_queued_behind_a_fault_is_not_done") else { return };
     control.configure(r#"{"fail_launch": 2}"#).unwrap();
-    let context = CudaContext::new(0).unwrap();
+    let context = context();
     let function = module(&context).load_function("vadd").unwrap();
     let stream = context.new_stream().unwrap();
     let one = stream.clone_htod(&[1.0f32; 10]).unwrap();
@@ -80,7 +89,7 @@ fn what_is_queued_behind_a_fault_is_not_done() {
 fn launch_failures_of_the_call_do_not_stay() {
     let Some((_gpu, control)) = virtual_gpu("launch_failures_of_the_call_do_not_stay") else { return };
     control.configure(r#"{"fail_launch": {"at": 1, "code": 701}}"#).unwrap();
-    let context = CudaContext::new(0).unwrap();
+    let context = context();
     let function = module(&context).load_function("vadd").unwrap();
     let stream = context.new_stream().unwrap();
     let one = stream.clone_htod(&[1.0f32; 10]).unwrap();
@@ -94,9 +103,7 @@ fn launch_failures_of_the_call_do_not_stay() {
 #[test]
 fn launches_of_a_graph_count_and_fail_too() {
     let Some((_gpu, control)) = virtual_gpu("launches_of_a_graph_count_and_fail_too") else { return };
-    let context = CudaContext::new(0).unwrap();
-    // SAFETY: one stream only.
-    unsafe { context.disable_event_tracking() };
+    let context = context();
     let function = module(&context).load_function("vadd").unwrap();
     let stream = context.new_stream().unwrap();
     let one = stream.clone_htod(&[1.0f32; 10]).unwrap();
@@ -118,7 +125,7 @@ fn launches_of_a_graph_count_and_fail_too() {
 fn a_lost_device_stays_lost() {
     let Some((_gpu, control)) = virtual_gpu("a_lost_device_stays_lost") else { return };
     control.configure(r#"{"lose_device": 1}"#).unwrap();
-    let context = CudaContext::new(0).unwrap();
+    let context = context();
     let function = module(&context).load_function("vadd").unwrap();
     let stream = context.new_stream().unwrap();
     let one = stream.clone_htod(&[1.0f32; 10]).unwrap();
@@ -140,15 +147,16 @@ fn a_context_takes_everything_with_it() {
         ["used", "pinned", "contexts", "streams", "events", "modules"]
             .map(|what| counters["device"][what].as_u64().unwrap())
     };
-    let context = CudaContext::new(0).unwrap();
+    let context = context();
     let module = module(&context);
     let stream = context.new_stream().unwrap();
+    let event = context.new_event(None).unwrap();
     let there = stream.alloc_zeros::<u8>(1000).unwrap();
     // SAFETY: never read.
     let pinned = unsafe { context.alloc_pinned::<u8>(50) }.unwrap();
     assert!(left().iter().all(|count| *count > 0), "{:?}", left());
     // Leaked on purpose: only the context knows them now.
-    std::mem::forget((there, pinned, module, stream.clone()));
+    std::mem::forget((there, pinned, module, event, stream.clone()));
     drop(stream);
     // SAFETY: the users that were forgotten never come back.
     unsafe { result::primary_ctx::release(context.cu_device()) }.unwrap();
@@ -162,6 +170,8 @@ fn contexts_of_ones_own_fail_alone() {
     let Some((_gpu, control)) = virtual_gpu("contexts_of_ones_own_fail_alone") else { return };
     let good = CudaContext::new(0).unwrap();
     let bad = CudaContext::new_non_primary(0, 0).unwrap();
+    // SAFETY: one stream only.
+    unsafe { bad.disable_event_tracking() };
     let function = module(&bad).load_function("vadd").unwrap();
     let stream = bad.new_stream().unwrap();
     let one = stream.clone_htod(&[1.0f32; 10]).unwrap();
