@@ -161,7 +161,7 @@ __device__ __forceinline__ void gemm_kernel(const typename Epilogue::Params& par
         w.start(threadIdx.x, [&](int r, bool&) {
             return weight_address(p, weight_row(r), kBytes);
         });
-        gemm_mainloop<kBytes, false>(acc, x, w, p.k, shared_address(memory));
+        gemm_mainloop<kBytes>(acc, x, w, p.k, shared_address(memory));
     }
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     if constexpr (kBytes == 1) {
@@ -190,7 +190,9 @@ __device__ __forceinline__ void gemm_kernel(const typename Epilogue::Params& par
             live = at.weight == part.weight;
             return reinterpret_cast<const bf16*>(part.b) + (live ? at.row : 0) * part.ldb;
         });
-        gemm_mainloop<2, true>(acc, x, w, part.rank, shared_address(memory));
+#pragma unroll 1
+        for (int tile = 0; tile * kGemmK < part.rank; tile++)
+            gemm_edge<2>(acc, x, w, tile, min(part.rank - tile * kGemmK, kGemmK), shared_address(memory));
     }
 
 #pragma unroll

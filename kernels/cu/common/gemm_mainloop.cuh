@@ -49,28 +49,53 @@ struct GemmFragments {
     }
 };
 
+// A lane's ldmatrix addresses in the stage at 0.
+template <int kBytes>
+struct GemmLane {
+    u32 x_row, w_row;
+    __device__ __forceinline__ GemmLane() {
+        const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+        x_row = panel_offset<64>(warp / 2 * 64 + lane % 16, lane / 16);
+        w_row = GemmShared<kBytes>::kX + (kBytes == 2 ? panel_offset<64>(warp % 2 * 64 + lane / 16 * 8 + lane % 8, lane / 8 % 2)
+                                                      : panel_offset<32>(warp % 2 * 64 + lane, 0));
+    }
+};
+
+// acc += X Wᵀ over tile `tile` of 32 k, of which the first `left` exist, without a pipeline: the tail of K, and LoRA.
+template <int kBytes>
+__device__ __forceinline__ void gemm_edge(GemmAcc& acc, const XLoader& x, const WLoader<kBytes>& w, int tile, int left, u32 shared) {
+    __syncthreads(); // the last use of shared memory
+    x.load_edge(shared, tile, threadIdx.x, left * 2);
+    // An int8 chunk permutes its 16 k, so it is read whole; X is zero beyond k.
+    w.load_edge(shared + GemmShared<kBytes>::kX, tile, threadIdx.x, kBytes == 2 ? left * 2 : (left + 15) / 16 * 16);
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncthreads();
+    const GemmLane<kBytes> lane;
+#pragma unroll
+    for (int step = 0; step < 2; step++) {
+        GemmFragments<kBytes> fragments;
+        fragments.load(lane.x_row, lane.w_row, shared, step);
+        fragments.multiply(acc);
+    }
+}
+
 // acc += X Wᵀ over k columns. `shared` is 128-byte aligned and of kGemmMemory bytes.
-template <int kBytes, bool kMasked>
-__device__ __forceinline__ void gemm_mainloop(GemmAcc& acc, XLoader& x, WLoader<kBytes>& w, int k, u32 shared) {
+template <int kBytes>
+__device__ __forceinline__ void gemm_mainloop(GemmAcc& acc, const XLoader& x, const WLoader<kBytes>& w, int k, u32 shared) {
     using Shared = GemmShared<kBytes>;
-    const u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
-    const u32 x_row = panel_offset<64>(warp / 2 * 64 + lane % 16, lane / 16);
-    const u32 w_row = Shared::kX + (kBytes == 2 ? panel_offset<64>(warp % 2 * 64 + lane / 16 * 8 + lane % 8, lane / 8 % 2)
-                                                : panel_offset<32>(warp % 2 * 64 + lane, 0));
-    const int tiles = (k + kGemmK - 1) / kGemmK;
+    const GemmLane<kBytes> lane;
+    const int tiles = k / kGemmK;
     int loaded = 0;
     auto load = [&](u32 stage) {
         if (loaded < tiles) {
-            const int left = k - loaded * kGemmK;
-            x.template load<kMasked>(shared + stage, thread, left * 2);
-            // An int8 chunk permutes its 16 k, so it is read whole; X is zero beyond k.
-            w.template load<kMasked>(shared + stage + Shared::kX, thread, kBytes == 2 ? left * 2 : (left + 15) / 16 * 16);
+            x.load(shared + stage, loaded);
+            w.load(shared + stage + Shared::kX, loaded);
         }
         loaded++;
         cp_async_commit();
     };
 
-    __syncthreads(); // the caller's last use of shared memory
 #pragma unroll
     for (int s = 0; s < Shared::kStages - 1; s++) load(s * Shared::kStage);
     cp_async_wait<Shared::kStages - 2>();
@@ -78,17 +103,18 @@ __device__ __forceinline__ void gemm_mainloop(GemmAcc& acc, XLoader& x, WLoader<
 
     GemmFragments<kBytes> fragments[2];
     u32 reading = 0, writing = (Shared::kStages - 1) * Shared::kStage;
-    fragments[0].load(x_row, w_row, shared, 0);
+    if (tiles) fragments[0].load(lane.x_row, lane.w_row, shared, 0);
 #pragma unroll 1
     for (int tile = 0; tile < tiles; tile++) {
-        fragments[1].load(x_row, w_row, shared + reading, 1);
+        fragments[1].load(lane.x_row, lane.w_row, shared + reading, 1);
         load(writing);
         writing = reading;
         fragments[0].multiply(acc);
         reading = reading == (Shared::kStages - 1) * Shared::kStage ? 0 : reading + Shared::kStage;
         cp_async_wait<Shared::kStages - 2>();
         __syncthreads();
-        if (tile + 1 < tiles) fragments[0].load(x_row, w_row, shared + reading, 0);
+        if (tile + 1 < tiles) fragments[0].load(lane.x_row, lane.w_row, shared + reading, 0);
         fragments[1].multiply(acc);
     }
+    if (k % kGemmK) gemm_edge<kBytes>(acc, x, w, tiles, k % kGemmK, shared);
 }

@@ -37,18 +37,19 @@ struct PanelLoader {
         }
     }
 
-    // Loads the next kRowBytes bytes of every row, of which `left` exist.
-    template <bool kMasked>
-    __device__ __forceinline__ void load(u32 panel, u32 thread, int left) {
+    // Loads bytes [tile * kRowBytes, (tile + 1) * kRowBytes) of every row.
+    __device__ __forceinline__ void load(u32 panel, u32 tile) const {
+        // Rows kStep apart have equal swizzles, since kStep is a multiple of the swizzle's period.
+#pragma unroll
+        for (int i = 0; i < kPasses; i++) cp_async_16(panel + to + i * kStep * kRowBytes, advance<kRowBytes>(from[i], tile));
+    }
+    // The same where only the first `left` of these bytes exist and rows may be dead: zero stands for the others.
+    __device__ __forceinline__ void load_edge(u32 panel, u32 tile, u32 thread, int left) const {
         const int mine = left - static_cast<int>(thread % kChunks) * 16;
         const u32 bytes = mine < 0 ? 0 : mine > 16 ? 16 : mine;
 #pragma unroll
-        for (int i = 0; i < kPasses; i++) {
-            const u32 count = kMasked && !(live >> i & 1) ? 0 : bytes;
-            // Rows kStep apart have equal swizzles, since kStep is a multiple of the swizzle's period.
-            cp_async_16(panel + to + i * kStep * kRowBytes, from[i], count);
-            from[i] += kRowBytes;
-        }
+        for (int i = 0; i < kPasses; i++)
+            cp_async_16(panel + to + i * kStep * kRowBytes, advance<kRowBytes>(from[i], tile), live >> i & 1 ? bytes : 0);
     }
 };
 

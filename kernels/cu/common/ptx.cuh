@@ -27,8 +27,12 @@ __device__ __forceinline__ void ldmatrix_x4_trans(u32 (&r)[4], u32 row) {
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(row) : "memory");
 }
 
-// ---- asynchronous copies: global to shared, 16 bytes, of which `bytes` are read and the rest is zero ----
+// ---- asynchronous copies: global to shared, 16 bytes ----
 
+__device__ __forceinline__ void cp_async_16(u32 shared, const void* global) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
+}
+// Of the 16 bytes, `bytes` are read and the rest is zero. Costs four more instructions.
 __device__ __forceinline__ void cp_async_16(u32 shared, const void* global, u32 bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
 }
@@ -95,6 +99,16 @@ __device__ __forceinline__ float rsqrt(float x) {
     float r;
     asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
     return r;
+}
+
+// ---- addresses ----
+
+// base + index * kStride in one instruction, where the compiler would keep and advance a 64-bit pointer with two.
+template <u32 kStride>
+__device__ __forceinline__ const u8* advance(const u8* base, u32 index) {
+    u64 r;
+    asm("mad.wide.u32 %0, %1, %2, %3;" : "=l"(r) : "r"(index), "n"(kStride), "l"(base));
+    return reinterpret_cast<const u8*>(r);
 }
 
 // ---- warp ----

@@ -93,7 +93,7 @@ __device__ __forceinline__ void skinny_kernel(const typename Epilogue::Params& p
             return reinterpret_cast<const bf16*>(p.x) + min(token0 + r, p.m - 1) * p.ldx;
         });
         w.start(threadIdx.x, [&](int r, bool&) { return weight_address(p, weight_row(r), kBytes); });
-        skinny_mainloop<Shape, kBytes, false>(acc, x, w, p.k, shared_address(memory));
+        skinny_mainloop<Shape, kBytes>(acc, x, w, p.k, shared_address(memory));
     }
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     if constexpr (kBytes == 1) {
@@ -119,7 +119,9 @@ __device__ __forceinline__ void skinny_kernel(const typename Epilogue::Params& p
             live = at.weight == part.weight;
             return reinterpret_cast<const bf16*>(part.b) + (live ? at.row : 0) * part.ldb;
         });
-        skinny_mainloop<Shape, 2, true>(acc, x, w, part.rank, shared_address(memory));
+#pragma unroll 1
+        for (int tile = 0; tile * kSkinnyK < part.rank; tile++)
+            skinny_edge<Shape, 2>(acc, x, w, tile, min(part.rank - tile * kSkinnyK, kSkinnyK), shared_address(memory));
     }
 
     const int pair = pair0 + warp * 8 + lane / 4;
@@ -145,12 +147,11 @@ __device__ __forceinline__ void head_some_kernel(const HeadSomeParams& p) {
     typename Shape::Acc acc = {};
     typename Shape::X x;
     typename Shape::template W<kBytes> w;
-    x.start(threadIdx.x, [&](int r, bool& live) {
-        live = r == 0;
+    x.start(threadIdx.x, [&](int, bool&) { // eight times the same token
         return reinterpret_cast<const bf16*>(p.x) + ask.row * p.ldx;
     });
     w.start(threadIdx.x, [&](int r, bool&) { return reinterpret_cast<const u8*>(p.head.data) + id_of(r) * p.head.ld * kBytes; });
-    skinny_mainloop<Shape, kBytes, true>(acc, x, w, p.k, shared_address(memory));
+    skinny_mainloop<Shape, kBytes>(acc, x, w, p.k, shared_address(memory));
     const int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16 + lane / 4;
     if (lane % 4) return; // token 0 is lane 4g's
 #pragma unroll
