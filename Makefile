@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BMN := target/release/bmn
 
-.PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test bench fuzz lint fmt profile-virtual install clean
+.PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test bench fuzz lint fmt profile-virtual install clean kernel-report mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ test: ## format, lints, every test; sets up what it needs
 
 test-kernels: cuda ## all kernel tests, on the virtual GPU
 	$(CARGO) test --locked -p biomistral-nlu-kernels -- --show-output
+
+kernel-report: cuda ## per kernel and architecture: registers, shared memory, spills, HMMA share; counters on the virtual GPU
+	$(CARGO) run --locked -q -p biomistral-nlu-kernels --example kernel_report
+	$(CARGO) test --locked -q -p biomistral-nlu-kernels -- at_the_bound --nocapture
+
+mutants: cuda ## one-line mutants of the kernels against the kernel tests; MINUTES=30 JOBS=2
+	scripts/mutants.py --minutes $(or $(MINUTES),1000) --jobs $(or $(JOBS),2)
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh

@@ -10,8 +10,10 @@ mod int8;
 #[allow(missing_docs)] // bindgen drops some of the header's comments
 pub mod params;
 pub mod table;
+mod usage;
 
 pub use int8::{int8_position, int8_row, quantize_row};
+pub use usage::Usage;
 
 /// Code of one `.cu` file for every architecture.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct Cubin {
     pub arch: u32,
     /// What `cuModuleLoadData` takes.
     pub bytes: &'static [u8],
-    /// What `ptxas -v` said: registers, spills and shared memory per kernel.
+    /// What `ptxas -v` said, see [`Cubin::usage`].
     pub resources: &'static str,
 }
 

@@ -67,7 +67,7 @@ __device__ __forceinline__ const u8* weight_address(const GemmParams& p, WeightR
 }
 __device__ __forceinline__ float weight_scale(const GemmParams& p, WeightRow at) {
     const u64 scale = at.weight == 0 ? p.weights[0].scale : at.weight == 1 ? p.weights[1].scale : p.weights[2].scale;
-    return reinterpret_cast<const float*>(scale)[at.row];
+    return load_global(reinterpret_cast<const float*>(scale) + at.row);
 }
 
 // silu(gate) * up, silu(g) = g / (1 + exp(-g)).

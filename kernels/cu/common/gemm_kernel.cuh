@@ -7,9 +7,13 @@
 #include "common/gemm_mainloop.cuh"
 
 // Tile row r (n8 tile e = r / 8 of its warp, column c = r % 8) to pair and side. Thread t of a quad owns columns 2t, 2t+1.
-// Eight outputs of 2 bytes per pair side: tiles 0..3 are lo, 4..7 hi, thread t owns pairs 8t..8t+7 of the warp's 32.
+// Pairs whose sides lie apart, kRun adjacent ones per thread: tiles 0..3 are lo, 4..7 hi.
+template <int kRun>
 struct SplitPairs {
-    static __device__ __forceinline__ int pair(int r) { return r / 64 * 32 + r % 8 / 2 * 8 + r / 8 % 4 * 2 + r % 2; }
+    static constexpr int kTiles = kRun / 2;
+    static __device__ __forceinline__ int pair(int r) {
+        return r / 64 * 32 + r / 8 % 4 / kTiles * (4 * kRun) + r % 8 / 2 * kRun + r / 8 % kTiles * 2 + r % 2;
+    }
     static __device__ __forceinline__ int hi(int r) { return r / 32 % 2; }
 };
 // Adjacent columns, kRun of them per thread: 8 for bf16, 4 for f32.
@@ -84,7 +88,7 @@ struct GemmAdd {
 struct GemmSwiglu {
     using Params = GemmParams;
     using Pairs = GatePairs;
-    using Map = SplitPairs;
+    using Map = SplitPairs<8>;
     static __device__ __forceinline__ void row(const Params& p, i64 token, int column0, const float (&acc)[8][2]) {
         const int n = column0 / 2 + threadIdx.x % 4 * 8;
         float v[8];
@@ -98,36 +102,41 @@ struct GemmSwiglu {
 struct GemmQkv {
     using Params = QkvParams;
     using Pairs = RopePairs;
-    using Map = SplitPairs;
+    using Map = SplitPairs<4>; // four angles are 16 bytes
     static __device__ __forceinline__ void row(const Params& p, i64 token, int column0, const float (&acc)[8][2]) {
-        const int first = column0 / 2 + threadIdx.x % 4 * 8, half = p.head_dim / 2, pairs = RopePairs::count(p);
-        if (first >= pairs) return;
-        QkvColumn at(p, first);
+        const int half = p.head_dim / 2, pairs = RopePairs::count(p);
         const u32 slot = reinterpret_cast<const u32*>(p.slots)[token];
         const i64 angles = static_cast<i64>(reinterpret_cast<const u32*>(p.positions)[token]) * half;
-        const float* cos = reinterpret_cast<const float*>(p.cos) + angles;
-        const float* sin = reinterpret_cast<const float*>(p.sin) + angles;
-        if (half % 8 == 0) { // eight pairs of one head
-            float lo[8], hi[8];
+        const float* cosines = reinterpret_cast<const float*>(p.cos) + angles;
+        const float* sines = reinterpret_cast<const float*>(p.sin) + angles;
 #pragma unroll
-            for (int i = 0; i < 8; i++) {
-                lo[i] = acc[i / 2][i % 2], hi[i] = acc[4 + i / 2][i % 2];
-                if (at.weight < 2) rotate(lo[i], hi[i], cos[at.within + i], sin[at.within + i]);
-            }
-            bf16* to = at.row(p, token, slot) + at.within;
-            const bool wide = at.weight > 0 || p.gemm.ldo % 8 == 0;
-            store_run(to, lo, 8, wide);
-            store_run(to + half, hi, 8, wide);
-        } else {
+        for (int run = 0; run < 2; run++) {
+            const int first = column0 / 2 + run * 16 + threadIdx.x % 4 * 4;
+            if (first >= pairs) continue;
+            QkvColumn at(p, first);
+            float lo[4], hi[4];
 #pragma unroll
-            for (int i = 0; i < 8; i++) {
-                if (first + i >= pairs) break;
-                float lo = acc[i / 2][i % 2], hi = acc[4 + i / 2][i % 2];
-                if (at.weight < 2) rotate(lo, hi, cos[at.within], sin[at.within]);
+            for (int i = 0; i < 4; i++) lo[i] = acc[run * 2 + i / 2][i % 2], hi[i] = acc[4 + run * 2 + i / 2][i % 2];
+            if (half % 4 == 0 && p.gemm.ldo % 4 == 0) { // four pairs of one head
+                if (at.weight < 2) {
+                    const float4 cos = *reinterpret_cast<const float4*>(cosines + at.within);
+                    const float4 sin = *reinterpret_cast<const float4*>(sines + at.within);
+                    rotate(lo[0], hi[0], cos.x, sin.x), rotate(lo[1], hi[1], cos.y, sin.y);
+                    rotate(lo[2], hi[2], cos.z, sin.z), rotate(lo[3], hi[3], cos.w, sin.w);
+                }
                 bf16* to = at.row(p, token, slot) + at.within;
-                to[0] = to_bf16(lo);
-                to[half] = to_bf16(hi);
-                at.next(p);
+                store_global(to, pack_bf16(lo[0], lo[1]), pack_bf16(lo[2], lo[3]));
+                store_global(to + half, pack_bf16(hi[0], hi[1]), pack_bf16(hi[2], hi[3]));
+            } else {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    if (first + i >= pairs) break;
+                    if (at.weight < 2) rotate(lo[i], hi[i], cosines[at.within], sines[at.within]);
+                    bf16* to = at.row(p, token, slot) + at.within;
+                    store_global(to, to_bf16(lo[i]));
+                    store_global(to + half, to_bf16(hi[i]));
+                    at.next(p);
+                }
             }
         }
     }

@@ -111,6 +111,19 @@ __device__ __forceinline__ const u8* advance(const u8* base, u32 index) {
     return reinterpret_cast<const u8*>(r);
 }
 
+// ---- global memory: the compiler loses the state space of an address chosen among several parameters ----
+
+__device__ __forceinline__ float load_global(const float* p) {
+    float r;
+    asm volatile("ld.global.f32 %0, [%1];" : "=f"(r) : "l"(p) : "memory");
+    return r;
+}
+__device__ __forceinline__ void store_global(bf16* p, bf16 x) { asm volatile("st.global.u16 [%0], %1;" ::"l"(p), "h"(x) : "memory"); }
+// Four bf16; p is 8-byte aligned.
+__device__ __forceinline__ void store_global(bf16* p, u32 low, u32 high) {
+    asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(p), "r"(low), "r"(high) : "memory");
+}
+
 // ---- warp ----
 
 __device__ __forceinline__ float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }

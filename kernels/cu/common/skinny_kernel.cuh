@@ -72,8 +72,8 @@ struct SkinnyQkv {
             rotate(lo, hi, reinterpret_cast<const float*>(p.cos)[angle], reinterpret_cast<const float*>(p.sin)[angle]);
         }
         bf16* to = at.row(p, token, reinterpret_cast<const u32*>(p.slots)[token]) + at.within;
-        to[0] = to_bf16(lo);
-        to[half] = to_bf16(hi);
+        store_global(to, to_bf16(lo));
+        store_global(to + half, to_bf16(hi));
     }
 };
 

@@ -45,6 +45,8 @@ pub struct Case {
     pub k: usize,
     pub lora: Vec<Lora>,
     pub seed: u64,
+    /// Rows padded to 64 elements, as the engine does; else oddly.
+    pub dense: bool,
 }
 
 /// One weight: what the device gets, and the same in f64.
@@ -77,7 +79,7 @@ const PAGES: usize = 6;
 
 impl Case {
     pub fn new(op: Op, m: usize, n: usize, k: usize) -> Self {
-        Self { op, int8: false, m, n, k, lora: Vec::new(), seed: 1 }
+        Self { op, int8: false, m, n, k, lora: Vec::new(), seed: 1, dense: false }
     }
     pub fn int8(self) -> Self {
         Self { int8: true, ..self }
@@ -180,14 +182,15 @@ impl Data {
     pub fn run(&self, device: &Device, route: Route) -> Vec<f32> {
         let case = &self.case;
         // Odd paddings on purpose: a row start is 16-byte aligned and no more.
-        let padded = |columns: usize, to: usize| columns.next_multiple_of(to) + to;
+        let odd = if case.dense { 0 } else { 1 };
+        let padded = |columns: usize, to: usize| columns.next_multiple_of(if case.dense { 64 } else { to }) + odd * to;
         let x = device.input(&self.x, case.k, padded(case.k, 8));
         let mut held = Vec::new();
         let mut weights = [Weight::default(); 3];
         for (weight, m) in weights.iter_mut().zip(&self.weights) {
             let (data, ld) = if case.int8 {
                 let k = int8_row(case.k);
-                (device.input(&m.int8, k, k + 16), k + 16)
+                (device.input(&m.int8, k, k + odd * 16), k + odd * 16)
             } else {
                 (device.input(&m.bf16, case.k, padded(case.k, 8)), padded(case.k, 8))
             };

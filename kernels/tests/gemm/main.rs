@@ -1,6 +1,7 @@
 //! Products: every epilogue, storage and shape against f64, and the promise that all kernels give a row the same bits.
 
 mod case;
+mod counters;
 #[path = "../harness/mod.rs"]
 mod harness;
 
@@ -119,6 +120,17 @@ fn chosen_logits_have_the_bits_of_all_logits() {
         let expected = asks.iter().flat_map(|(row, ids)| ids.iter().map(|id| all[*row as usize * n + *id as usize]));
         assert_eq!(bits(&found), bits(&expected.collect::<Vec<_>>()), "int8 {int8}");
     }
+}
+
+#[test]
+fn kernels_agree_under_every_accumulation_model() {
+    let Some(device) = Device::open("kernels_agree_under_every_accumulation_model") else { return };
+    device.under_all(|_| {
+        verify(&device, &Case::new(Op::Add, 33, 70, 200).lora(0..9, 16, 0).lora(9..33, 40, 0));
+        verify(&device, &Case::new(Op::Swiglu, 9, 40, 130).int8());
+        verify(&device, &Case::new(Op::Qkv(2, 1, 16), 17, 0, 96));
+        verify_rows_alone(&device, &Case::new(Op::Add, 129, 10, 160).lora(5..70, 8, 0), &[0, 5, 69, 70, 128]);
+    });
 }
 
 #[test]

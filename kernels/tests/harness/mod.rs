@@ -11,13 +11,16 @@ use cudarc::driver::{
 };
 use half::bf16;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The device that a test runs on.
+/// The device of one test, which no other test of the process uses meanwhile: the virtual GPU's settings are global.
 pub struct Device {
+    /// The virtual GPU's settings and counters; none on a real one (`BMN_TEST_GPU=1`).
+    pub control: Option<&'static vgpu::Control>,
     stream: Arc<CudaStream>,
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// A parameter struct as a launch argument.
@@ -33,12 +36,31 @@ impl Device {
             println!("SKIPPED {test}: {why}");
             return None;
         }
-        vgpu::load().unwrap();
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let control = vgpu::load().unwrap();
+        if let Some(control) = control {
+            control.reset();
+        }
         let context = CudaContext::new(0).unwrap();
         // SAFETY: all work goes to one stream.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().unwrap();
-        Some(Self { stream, modules: Mutex::default(), functions: Mutex::default() })
+        Some(Self { control, stream, modules: Mutex::default(), functions: Mutex::default(), _alone: alone })
+    }
+
+    /// Runs `test` under every setting of the virtual GPU that may change bits or order: accumulation models, approximate
+    /// math, schedules. On a real GPU, once.
+    pub fn under_all(&self, test: impl Fn(&str)) {
+        let Some(control) = self.control else { return test("the device") };
+        for settings in [
+            r#"{"tensor": "sequential", "schedule": "in_order", "approx": "exact"}"#,
+            r#"{"tensor": "a100", "schedule": "shuffled", "approx": "perturbed", "seed": 1}"#,
+            r#"{"tensor": "h100", "schedule": "shuffled", "approx": "perturbed", "seed": 2, "resident_blocks": 2}"#,
+        ] {
+            control.configure(settings).unwrap();
+            test(settings);
+        }
     }
 
     fn function(&self, symbol: &Symbol) -> CudaFunction {
