@@ -39,7 +39,7 @@ static __device__ __forceinline__ void head_lse_kernel(const HeadLseParams& p) {
     w.start(threadIdx.x, [&](int r, bool&) {
         return reinterpret_cast<const u8*>(p.head.data) + min(id0 + r, p.n - 1) * p.head.ld * kBytes;
     });
-    gemm_mainloop<kBytes, false>(acc, x, w, p.k, shared_address(memory));
+    gemm_mainloop<kBytes>(acc, x, w, p.k, shared_address(memory));
 
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int column0 = id0 + warp % 2 * kGroup + lane % 4 * 2;
