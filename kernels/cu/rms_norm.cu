@@ -49,8 +49,9 @@ extern "C" __global__ void __launch_bounds__(kThreads) rms_norm(const RmsNormPar
         if (vector) {
             *reinterpret_cast<uint2*>(x + c) = make_uint2(low, high);
         } else {
-            const u32 pairs[2] = {low, high};
-            for (int i = 0; i < 4 && c + i < count; i++) x[c + i] = static_cast<bf16>(pairs[i / 2] >> (i % 2 * 16));
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                if (c + i < count) x[c + i] = static_cast<bf16>((i < 2 ? low : high) >> (i % 2 * 16));
         }
     };
 #pragma unroll

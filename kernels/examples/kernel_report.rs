@@ -64,8 +64,8 @@ fn nvdisasm() -> Option<PathBuf> {
 }
 
 /// The tensor-core loop of every function that has one.
-fn inner_loops(sass: &str) -> HashMap<&str, Loop> {
-    let mut found: HashMap<&str, Loop> = HashMap::new();
+fn inner_loops(sass: &str) -> HashMap<String, Loop> {
+    let mut found: HashMap<String, Loop> = HashMap::new();
     let mut function = "";
     let mut code: Vec<&str> = Vec::new();
     let mut labels: HashMap<&str, usize> = HashMap::new();
@@ -84,7 +84,7 @@ fn inner_loops(sass: &str) -> HashMap<&str, Loop> {
             };
             let tensor = code[start..].iter().filter(|i| i.contains("HMMA")).count();
             let this = (code.len() - start, tensor);
-            let best = found.entry(function).or_insert((1, 0));
+            let best = found.entry(function.to_owned()).or_insert((1, 0));
             if tensor > best.1 || tensor == best.1 && this.0 < best.0 {
                 *best = this;
             }
