@@ -171,7 +171,7 @@ impl Planner<'_> {
             let count = tile_rows(head_dim).min(packed - first);
             let tokens = rows.start + first / ratio..rows.start + (first + count).div_ceil(ratio);
             let seen = || tokens.clone().map(|row| self.seen(row));
-            let some = seen().fold(usize::MAX..0, |a, b| a.start.min(b.start)..a.end.max(b.end));
+            let some = seen().reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or_default();
             let all = seen().fold(0..usize::MAX, |a, b| a.start.max(b.start)..a.end.min(b.end));
             let some = some.start.max(keys.start)..some.end.min(keys.end);
             if some.is_empty() {
