@@ -221,9 +221,10 @@ impl Device for Cuda {
             state.lists.begin()?;
             state.plan = None;
         }
-        let range = ranges::range("pass");
-        let result = self.shared.collect(run);
-        drop(range);
+        let result = {
+            let _range = ranges::range("pass");
+            self.shared.collect(run)
+        };
         let ended = lock(&self.state).lists.end();
         let result = result?;
         ended?;
