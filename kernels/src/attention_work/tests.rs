@@ -105,10 +105,11 @@ fn verify(shape: &Shape, all: &[Rows]) {
                 let (slots, start) = slots(&all[index], local, shape.window);
                 let seen = start..slots.len();
                 let here = if is_split { split * SPLIT..(split + 1) * SPLIT } else { 0..usize::MAX };
-                for position in seen.start.max(here.start)..seen.end.min(here.end) {
+                let of_split = slots.iter().enumerate().take(here.end).skip(seen.start.max(here.start));
+                for (position, slot) in of_split {
                     assert!(blocks.contains(&(position / PAGE)), "a key is not visited");
                     assert!((item.key_begin..item.key_end).contains(&(position as u32)), "a key is not read");
-                    assert_eq!(slot_of(item, position), Some(slots[position]), "row {row} position {position}");
+                    assert_eq!(slot_of(item, position), Some(*slot), "row {row} position {position}");
                 }
                 for block in item.full_begin.max(item.block_begin)..item.full_end.min(item.block_end) {
                     let block = block as usize * PAGE;
