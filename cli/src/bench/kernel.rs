@@ -18,8 +18,11 @@ const TIMES: usize = 30;
 /// Rows that are checked at most: float64 on the host takes its time.
 const CHECKED: usize = 4;
 
+/// Sizes by letter.
+type Sizes = &'static [(&'static str, usize)];
+
 /// The operations, and the sizes each of them has by default.
-const KERNELS: [(&str, &[(&str, usize)], Measure); 7] = [
+const KERNELS: [(&str, Sizes, Measure); 7] = [
     ("embed", &[("T", 2048), ("V", 32000), ("C", 4096)], embed),
     ("rms_norm", &[("T", 2048), ("C", 4096)], rms_norm),
     ("linear_add", &[("T", 1), ("N", 4096), ("K", 4096)], linear_add),

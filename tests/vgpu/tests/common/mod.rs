@@ -1,5 +1,6 @@
 //! What the tests through cudarc share: the virtual GPU, one test at a time, and kernels in PTX.
 #![allow(dead_code, reason = "every test binary uses another part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{
