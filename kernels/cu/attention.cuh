@@ -89,28 +89,32 @@ struct Loader {
 
     // Issues the next step into `buffer`, if there is one.
     __device__ __forceinline__ void issue(u32 buffer) {
-        const u32 block = item.block_begin + step / 2;
+        const u32 block = item.block_begin + step / 2, low = block * kBlock;
         if (block < item.block_end) {
             const bf16* from = reinterpret_cast<const bf16*>(step % 2 ? p.v : p.k);
-            const bool gather = item.tree != 0 && (block + 1) * kBlock > item.base;
+            const bool gather = item.tree != 0 && low + kBlock > item.base;
             const u32 row = threadIdx.x / T::kGroup, chunk = threadIdx.x % T::kGroup;
             buffer += T::at(row, chunk);
             const i64 first = head(page);
+            if (p.head_dim == kD && !gather && low >= item.key_begin && low + kBlock <= item.key_end) {
+                from += first + row * kD + chunk * 8;
 #pragma unroll
-            for (int i = 0; i < kBlock / kRowStep; i++) {
-                const u32 place = row + i * kRowStep, position = block * kBlock + place;
-                const bool read = position - item.key_begin < item.key_end - item.key_begin;
-                i64 offset = first + static_cast<i64>(place) * p.head_dim;
-                if (gather && read && position >= item.base) {
-                    const u32 slot = item.base + ancestors[position - item.base];
-                    offset = head(number(slot / kBlock)) + static_cast<i64>(slot % kBlock) * p.head_dim;
-                }
+                for (int i = 0; i < kBlock / kRowStep; i++)
 #pragma unroll
-                for (int j = 0; j < T::kChunks / T::kGroup; j++) {
-                    const int column = (chunk + j * T::kGroup) * 8;
-                    const int count = read ? p.head_dim - column : 0;
-                    copy_chunk(buffer + i * kRowStep * T::kStride + j * T::kGroup * 16,
-                               from + (count > 0 ? offset + column : 0), count, p.head_dim % 8 == 0);
+                    for (int j = 0; j < T::kChunks / T::kGroup; j++)
+                        cp_async_16(buffer + i * kRowStep * T::kStride + j * T::kGroup * 16,
+                                    from + i * kRowStep * kD + j * T::kGroup * 8, 16);
+            } else {
+#pragma unroll 1
+                for (u32 place = row; place < kBlock; place += kRowStep, buffer += kRowStep * T::kStride) {
+                    const u32 position = low + place;
+                    const bool read = position - item.key_begin < item.key_end - item.key_begin;
+                    i64 offset = first + static_cast<i64>(place) * p.head_dim;
+                    if (gather && read && position >= item.base) {
+                        const u32 slot = item.base + ancestors[position - item.base];
+                        offset = head(number(slot / kBlock)) + static_cast<i64>(slot % kBlock) * p.head_dim;
+                    }
+                    copy_row(buffer, from, offset, read);
                 }
             }
             // The next block's page number arrives while this one is computed.
@@ -120,26 +124,25 @@ struct Loader {
         cp_async_commit();
     }
 
+    // This thread's chunks of the row at `offset`; zeros if it is not to be read, and beyond the head dim.
+    __device__ __forceinline__ void copy_row(u32 buffer, const bf16* from, i64 offset, bool read) const {
+#pragma unroll 1
+        for (int column = threadIdx.x % T::kGroup * 8; column < kD; column += T::kGroup * 8, buffer += T::kGroup * 16) {
+            const int count = read ? p.head_dim - column : 0;
+            copy_chunk(buffer, from + (count > 0 ? offset + column : 0), count, p.head_dim % 8 == 0);
+        }
+    }
+
     // Issues the copy of the queries, into the same group as the first step.
     __device__ __forceinline__ void issue_queries(u32 buffer) const {
-        const u32 ratio = p.heads / p.kv_heads;
-        const u32 row = threadIdx.x / T::kGroup, chunk = threadIdx.x % T::kGroup;
-        buffer += T::at(row, chunk);
-#pragma unroll
-        for (int i = 0; i < (T::kRows + kRowStep - 1) / kRowStep; i++) {
-            const u32 place = row + i * kRowStep;
-            if (T::kRows % kRowStep != 0 && place >= T::kRows) break;
+        const u32 ratio = p.heads / p.kv_heads, row = threadIdx.x / T::kGroup;
+        buffer += T::at(row, threadIdx.x % T::kGroup);
+#pragma unroll 1
+        for (u32 place = row; place < T::kRows; place += kRowStep, buffer += kRowStep * T::kStride) {
             const u32 packed = item.first + place;
             const i64 offset = static_cast<i64>(item.row + packed / ratio) * p.ldq +
                                static_cast<i64>(item.head * ratio + packed % ratio) * p.head_dim;
-#pragma unroll
-            for (int j = 0; j < T::kChunks / T::kGroup; j++) {
-                const int column = (chunk + j * T::kGroup) * 8;
-                const int count = place < item.rows ? p.head_dim - column : 0;
-                copy_chunk(buffer + i * kRowStep * T::kStride + j * T::kGroup * 16,
-                           reinterpret_cast<const bf16*>(p.q) + (count > 0 ? offset + column : 0), count,
-                           p.head_dim % 8 == 0);
-            }
+            copy_row(buffer, reinterpret_cast<const bf16*>(p.q), offset, place < item.rows);
         }
     }
 };

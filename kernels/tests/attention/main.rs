@@ -5,6 +5,7 @@ mod harness;
 
 mod case;
 
+use biomistral_nlu_kernels::table;
 use case::{Model, Rows, attend, oracle};
 use half::bf16;
 use harness::{Device, Random, check};
@@ -221,6 +222,56 @@ fn every_hardware_model_and_schedule() {
             let a = agrees(&device, settings, &model, &rows, false);
             let b = agrees(&device, settings, &model, &rows, true);
             assert_eq!(a, b, "{settings} {model:?}");
+        }
+    }
+    control.reset();
+}
+
+/// What a launch moves and multiplies is what its tiles need: no bank conflict, no sector twice, no product too many.
+#[test]
+fn traffic_and_work_are_the_tiles_own() {
+    let Some(device) = Device::open("traffic_and_work_are_the_tiles_own") else { return };
+    let _settings = SETTINGS.write().unwrap();
+    let Some(control) = vgpu::load().unwrap() else { return };
+    let mut random = Random::new(9);
+    for head_dim in [16, 32, 64, 96, 128, 256] {
+        let model = Model { heads: 8, kv_heads: 2, head_dim, window: None };
+        let (prompt, split) = table::attention(head_dim).unwrap();
+        // Tiles of 64 rows (32 beyond D = 128), four heads to a token; a row of q, o, k or v has `sectors` sectors.
+        let (tile, sectors) = (if head_dim > 128 { 32 } else { 64 }, head_dim as u64 / 16);
+        for (kernel, rows, split_always) in
+            [(prompt, (0, 256, vec![]), false), (split, (2047, 1, vec![]), true), (split, (960, 64, vec![]), true)]
+        {
+            control.reset();
+            control.configure(r#"{"profile":true}"#).unwrap();
+            let rows = Rows::random(&model, rows, &mut random);
+            attend(&device, &model, std::slice::from_ref(&rows), split_always, 1);
+            let counters: serde_json::Value = serde_json::from_str(&control.counters()).unwrap();
+            let total = &counters["kernels"][kernel.symbol.name]["total"];
+            let of = |name: &str| total[name].as_u64().unwrap_or_else(|| panic!("{name} in {counters}"));
+            let what = format!("{} on {}+{}: {total}", kernel.symbol.name, rows.cached, rows.chain);
+
+            // Keys that tile t of a kv head visits, all its rows' together; a block is multiplied whole, 16 rows at a time.
+            let packed = rows.len() * 4;
+            let (mut keys, mut products, mut reads) = (0, 0, 0);
+            for first in (0..packed).step_by(tile) {
+                let last = (first + tile).min(packed);
+                let end = rows.cached + last.div_ceil(4);
+                keys += end as u64;
+                let blocks = (end.div_ceil(64) * 64) as u64;
+                products += blocks * (last - first).next_multiple_of(16) as u64;
+                reads += (last - first) as u64 * if split_always { end.div_ceil(256) as u64 } else { 2 };
+            }
+            // Beyond D = 128 two warps make the same scores for half of the columns each.
+            let flops = 2 * 2 * head_dim as u64 * products * 2 * if head_dim > 128 { 3 } else { 2 } / 2;
+            assert_eq!(of("flops"), flops, "{what}");
+            assert_eq!(of("wavefronts"), of("wavefronts_minimum"), "{what}");
+            // q per visit, o (or in f32 its partials), k and v.
+            let written = if split_always { 2 * reads * sectors } else { 0 };
+            let bound = 2 * (reads * sectors + written + 2 * keys * sectors);
+            // Rows of q that start within a sector, items, positions and page numbers come on top: noticeable in tiny heads.
+            let slack = if head_dim < 64 { 1.20 } else { 1.10 };
+            assert!(of("sectors") as f64 <= slack * bound as f64, "{what}: bound {bound}");
         }
     }
     control.reset();
