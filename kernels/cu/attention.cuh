@@ -41,6 +41,11 @@ struct Tile {
     static __device__ __forceinline__ u32 exchange(u32 row) { return (row & 7) / (8 / kGroup); }
     // Byte offset of a chunk.
     static __device__ __forceinline__ u32 at(u32 row, u32 chunk) { return row * kStride + (chunk ^ exchange(row)) * 16; }
+    // From the address of chunk 0 or 1 of a row to that of the chunk an even number of chunks further.
+    static __device__ __forceinline__ u32 along(u32 address, int chunks) {
+        constexpr int kSpan = kGroup * 16;
+        return (address ^ (chunks * 16 & (kSpan - 1))) + (chunks * 16 & ~(kSpan - 1));
+    }
 };
 
 // Copies the chunk of `count` bf16 (0 to 8; the rest becomes zero) to `shared`. Rows of a head dim that is not a multiple of 8 lie
@@ -73,11 +78,11 @@ struct Loader {
     const AttentionParams& p;
     const AttentionItem& item;
     const u8* ancestors;  // offsets of the tree node's ancestors, in order of position
-    u32 step;             // next step: 2 * (block - block_begin), + 1 for values
-    u32 page;             // of the step's block
+    u32 block;            // next to be issued
+    u32 page;             // of the block
 
     __device__ __forceinline__ Loader(const AttentionParams& p, const AttentionItem& item, const u8* ancestors)
-        : p(p), item(item), ancestors(ancestors), step(0), page(number(item.block_begin)) {}
+        : p(p), item(item), ancestors(ancestors), block(item.block_begin), page(number(item.block_begin)) {}
 
     __device__ __forceinline__ u32 number(u32 block) const {
         return reinterpret_cast<const u32*>(p.pages)[item.pages + block];
@@ -87,11 +92,12 @@ struct Loader {
         return (static_cast<i64>(page) * p.kv_heads + item.head) * kBlock * p.head_dim;
     }
 
-    // Issues the next step into `buffer`, if there is one.
+    // Issues the next block's keys, or after them its values, into `buffer`, if there is one.
+    template <bool kValues>
     __device__ __forceinline__ void issue(u32 buffer) {
-        const u32 block = item.block_begin + step / 2, low = block * kBlock;
+        const u32 low = block * kBlock;
         if (block < item.block_end) {
-            const bf16* from = reinterpret_cast<const bf16*>(step % 2 ? p.v : p.k);
+            const bf16* from = reinterpret_cast<const bf16*>(kValues ? p.v : p.k);
             const bool gather = item.tree != 0 && low + kBlock > item.base;
             const u32 row = threadIdx.x / T::kGroup, chunk = threadIdx.x % T::kGroup;
             buffer += T::at(row, chunk);
@@ -118,9 +124,8 @@ struct Loader {
                 }
             }
             // The next block's page number arrives while this one is computed.
-            if (step % 2 && block + 1 < item.block_end) page = number(block + 1);
+            if (kValues && ++block < item.block_end) page = number(block);
         }
-        step++;
         cp_async_commit();
     }
 
@@ -147,13 +152,10 @@ struct Loader {
     }
 };
 
-// s = q kᵀ: 16 rows by 64 keys.
+// s = q kᵀ: 16 rows by 64 keys. `q` and `k` are the lane's addresses in the tiles (see `run`).
 template <int kD>
 __device__ __forceinline__ void scores(float (&s)[8][4], u32 q, u32 k) {
     using T = Tile<kD>;
-    const u32 lane = threadIdx.x % 32;
-    q += (lane % 16) * T::kStride;
-    k += (lane % 8 + lane / 16 * 8) * T::kStride;
 #pragma unroll
     for (int j = 0; j < 8; j++)
 #pragma unroll
@@ -161,12 +163,11 @@ __device__ __forceinline__ void scores(float (&s)[8][4], u32 q, u32 k) {
 #pragma unroll
     for (int step = 0; step < kD / 16; step++) {
         u32 a[4];
-        ldmatrix_x4(a, q + ((2 * step + lane / 16) ^ T::exchange(lane)) * 16);
-        const u32 chunk = ((2 * step + lane / 8 % 2) ^ T::exchange(lane)) * 16;
+        ldmatrix_x4(a, T::along(q, 2 * step));
 #pragma unroll
         for (int j = 0; j < 8; j += 2) {
             u32 b[4];
-            ldmatrix_x4(b, k + chunk + j * 8 * T::kStride);
+            ldmatrix_x4(b, T::along(k, 2 * step) + j * 8 * T::kStride);
             mma_bf16(s[j], a, b[0], b[1]);
             mma_bf16(s[j + 1], a, b[2], b[3]);
         }
@@ -235,13 +236,10 @@ struct Running {
             for (int e = 0; e < 4; e++) o[n][e] = __fmul_rn(o[n][e], shrink[e / 2]);
     }
 
-    // o += p v: 64 keys by kTiles * 8 columns; `v` is the address of the first of them in row 0, not exchanged.
+    // o += p v: 64 keys by kTiles * 8 columns; `v` is the lane's address in the tile.
     template <int kD>
-    __device__ __forceinline__ void add(const float (&p)[8][4], u32 v, u32 chunk) {
+    __device__ __forceinline__ void add(const float (&p)[8][4], u32 v) {
         using T = Tile<kD>;
-        const u32 lane = threadIdx.x % 32;
-        v += (lane % 16) * T::kStride;
-        chunk += lane / 16;
 #pragma unroll
         for (int step = 0; step < 4; step++) {
             const u32 a[4] = {pack_bf16(p[2 * step][0], p[2 * step][1]), pack_bf16(p[2 * step][2], p[2 * step][3]),
@@ -250,7 +248,7 @@ struct Running {
 #pragma unroll
             for (int n = 0; n < kTiles; n += 2) {
                 u32 b[4];
-                ldmatrix_x4_trans(b, v + step * 16 * T::kStride + ((n + chunk) ^ T::exchange(lane)) * 16);
+                ldmatrix_x4_trans(b, T::along(v, n) + step * 16 * T::kStride);
                 mma_bf16(o[n], a, b[0], b[1]);
                 mma_bf16(o[n + 1], a, b[2], b[3]);
             }
@@ -290,7 +288,8 @@ __device__ __forceinline__ float inverse(float sum) { return __frcp_rn(sum); }
 template <int kD, int kStages, bool kPartial>
 __device__ __forceinline__ void run(const AttentionParams& p) {
     using T = Tile<kD>;
-    constexpr int kTiles = T::kColumns / 8;
+    constexpr int kTiles = T::kColumns / 8, kPairs = kStages / 2;
+    static_assert(kStages % 2 == 0, "keys and values take turns");
     extern __shared__ __align__(128) u8 dynamic[];
     u8* ancestors = dynamic + T::kBytesQ + kStages * T::kBytesKv;
 
@@ -309,8 +308,12 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
 
     Loader<kD> loader(p, item, ancestors);
     loader.issue_queries(queries);
+    loader.template issue<false>(ring);
 #pragma unroll
-    for (int stage = 0; stage < kStages - 1; stage++) loader.issue(ring + stage * T::kBytesKv);
+    for (int pair = 1; pair < kPairs; pair++) {
+        loader.template issue<true>(ring + (2 * pair - 1) * T::kBytesKv);
+        loader.template issue<false>(ring + 2 * pair * T::kBytesKv);
+    }
 
     Seen seen;
 #pragma unroll
@@ -322,31 +325,36 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
         seen.length[r] = end - seen.start[r];
     }
 
+    // Where the lane's rows of ldmatrix begin: of q and v row-major matrices side by side, of k two below each other.
+    const u32 q_lane = queries + row * T::kStride + T::at(lane % 16, lane / 16);
+    const u32 k_lane = T::at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    const u32 v_lane = T::at(lane % 16, lane / 16) + part * kTiles * 16;
+
     Running<kTiles> total, split;
     if (!kPartial) total.clear();
-    u32 at = 0;  // the step's buffer
+    u32 pair = 0;  // of the ring's buffers: keys, values
     // A step's copy is complete and visible to all; what the step before read is free for the copy ahead.
-    const auto advance = [&]() -> u32 {
+    const auto step = [] {
         cp_async_wait<kStages - 2>();
         __syncthreads();
-        const u32 here = ring + at * T::kBytesKv;
-        loader.issue(ring + (at + kStages - 1) % kStages * T::kBytesKv);
-        at = (at + 1) % kStages;
-        return here;
     };
     for (u32 block = item.block_begin; block < item.block_end;) {
         const u32 stop = min(item.block_end, (block / kSplitBlocks + 1) * kSplitBlocks);
         split.clear();
         for (; block < stop; block++) {
             float s[8][4];
-            const u32 k = advance();
+            const u32 k = ring + 2 * pair * T::kBytesKv, v = k + T::kBytesKv;
+            step();
+            loader.template issue<true>(ring + ((pair + kPairs - 1) % kPairs * 2 + 1) * T::kBytesKv);
             if (row < item.rows) {
-                scores<kD>(s, queries + row * T::kStride, k);
+                scores<kD>(s, q_lane, k + k_lane);
                 if (block < item.full_begin || block >= item.full_end) mask(s, seen, block);
                 split.weigh(s, p.scale);
             }
-            const u32 v = advance();
-            if (row < item.rows) split.template add<kD>(s, v, part * kTiles);
+            step();
+            loader.template issue<false>(k);
+            if (row < item.rows) split.template add<kD>(s, v + v_lane);
+            pair = (pair + 1) % kPairs;
         }
         split.reduce();
         if (!kPartial) {
