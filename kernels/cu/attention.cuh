@@ -7,6 +7,7 @@
 //          for attention_combine: the same operations on the same numbers, so a row has the same bits either way.
 // Masks    a row sees positions [start, end). Blocks that every row of the tile sees whole are not masked. A key that no
 //          row of the tile sees is not read: zeros stand for it, so whatever lies there (NaN, too) cannot get into a sum.
+//          A value that is not finite, once a row of the tile sees it, does reach the tile's other rows (0 * NaN).
 //          To a row, a block or split that it does not see is an exact identity.
 // Trees    a node of a tree gets tiles of its own for the keys from `base` on: they are gathered from the slots of its
 //          ancestors, in order of position, so the node computes the bits of a causal row.

@@ -1,8 +1,10 @@
 //! One pass of attention: its inputs, its launches and what f64 says of it.
 
+#![allow(clippy::unwrap_used)]
+
 use crate::harness::{Address, Device, Expected, Random};
 use biomistral_nlu_kernels::attention_work::{PAGE, Sequence, Shape, plan};
-use biomistral_nlu_kernels::params::{AttentionParams, CombineParams};
+use biomistral_nlu_kernels::params::{AttentionItem, AttentionParams, CombineParams, CombineRow};
 use biomistral_nlu_kernels::table;
 use half::bf16;
 use std::f64::consts::LOG2_E;
@@ -121,7 +123,11 @@ pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: 
         positions.extend((0..sequence.len()).map(|r| sequence.slots(r).len() as u32 - 1));
         row += sequence.len();
     }
-    let work = plan(&Shape { heads, kv_heads, head_dim, window, split_always }, &positions, &described);
+    let mut work = plan(&Shape { heads, kv_heads, head_dim, window, split_always }, &positions, &described);
+    // Zeros fill the lists of a captured graph: nothing may come of them.
+    work.prompt.push(AttentionItem::default());
+    work.split.extend([AttentionItem::default(); 2]);
+    work.combine.extend([CombineRow::default(); 2]);
 
     let width = heads * head_dim;
     let q: Vec<bf16> = sequences.iter().flat_map(|s| s.q.clone()).collect();
