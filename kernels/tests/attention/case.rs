@@ -92,7 +92,7 @@ impl Rows {
 }
 
 /// Runs the pass and returns `[T, H, D]`. Page numbers are drawn with `seed`; whatever no row may see is NaN, strides are
-/// larger than needed, and every output is guarded.
+/// larger than needed, and `o` is guarded.
 pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: bool, seed: u64) -> Vec<bf16> {
     let Model { heads, kv_heads, head_dim, window } = *model;
     let mut random = Random::new(seed);
@@ -102,12 +102,15 @@ pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: 
     for i in (1..pool).rev() {
         free.swap(i, random.below(i + 1));
     }
-    let pages: Vec<Vec<u32>> = pages_of.iter().map(|&n| free.split_off(free.len() - n)).collect();
+    let mut pages: Vec<Vec<u32>> = pages_of.iter().map(|&n| free.split_off(free.len() - n)).collect();
     let nan = bf16::from_bits(0xffff);
     let head_elements = PAGE * head_dim;
     let mut cache = [vec![nan; pool * kv_heads * head_elements], vec![nan; pool * kv_heads * head_elements]];
-    for (sequence, pages) in sequences.iter().zip(&pages) {
-        for slot in 0..sequence.cached + sequence.len() {
+    for (sequence, pages) in sequences.iter().zip(&mut pages) {
+        // Nobody sees what lies before all windows: NaN in a page, and pages that are no longer there.
+        let seen = (0..sequence.len()).map(|row| sequence.slots(row).len()).min().unwrap();
+        let first = seen.saturating_sub(window.unwrap_or(seen));
+        for slot in first..sequence.cached + sequence.len() {
             for head in 0..kv_heads {
                 let to = (pages[slot / PAGE] as usize * kv_heads + head) * head_elements + slot % PAGE * head_dim;
                 let from = (slot * kv_heads + head) * head_dim;
@@ -115,6 +118,7 @@ pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: 
                 cache[1][to..to + head_dim].copy_from_slice(&sequence.keys.v[from..from + head_dim]);
             }
         }
+        pages[..first / PAGE].fill(u32::MAX);
     }
     let (mut positions, mut row) = (Vec::new(), 0);
     let mut described = Vec::new();
@@ -136,8 +140,8 @@ pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: 
     let [k, v] = cache.map(|c| device.array(&c));
     let (positions, page_numbers) = (device.array(&positions), device.array(&work.pages));
     let out = device.output(&vec![nan; row * width], width, ldo);
-    let partial_o = device.output(&vec![f32::NAN; work.partial_rows.max(1) * head_dim], head_dim, head_dim);
-    let partial_ml = device.output(&vec![f32::NAN; work.partial_rows.max(1) * 2], 2, 2);
+    let partial_o = device.array(&vec![f32::NAN; work.partial_rows * head_dim]);
+    let partial_ml = device.array(&vec![f32::NAN; work.partial_rows * 2]);
     let scale = (LOG2_E / (head_dim as f64).sqrt()) as f32;
     let (prompt, split) = table::attention(head_dim).unwrap();
     for (kernel, items) in [(prompt, &work.prompt), (split, &work.split)] {
@@ -178,8 +182,6 @@ pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: 
         reserved: 0,
     };
     device.launch(&table::ATTENTION_COMBINE, &params);
-    device.read(&partial_o);
-    device.read(&partial_ml);
     device.read(&out)
 }
 

@@ -239,9 +239,12 @@ fn traffic_and_work_are_the_tiles_own() {
         let (prompt, split) = table::attention(head_dim).unwrap();
         // Tiles of 64 rows (32 beyond D = 128), four heads to a token; a row of q, o, k or v has `sectors` sectors.
         let (tile, sectors) = (if head_dim > 128 { 32 } else { 64 }, head_dim as u64 / 16);
-        for (kernel, rows, split_always) in
-            [(prompt, (0, 256, vec![]), false), (split, (2047, 1, vec![]), true), (split, (960, 64, vec![]), true)]
-        {
+        for (kernel, rows, split_always) in [
+            (prompt, (0, 256, vec![]), false),
+            (split, (2047, 1, vec![]), true),
+            (split, (2044, 4, vec![]), true),
+            (split, (960, 64, vec![]), true),
+        ] {
             control.reset();
             control.configure(r#"{"profile":true}"#).unwrap();
             let rows = Rows::random(&model, rows, &mut random);

@@ -77,7 +77,7 @@ fn rms_norm_agrees_with_f64_and_with_itself() {
 fn embed_copies_rows_exactly() {
     let Some(device) = Device::open("embed_copies_rows_exactly") else { return };
     let mut random = Random::new(2);
-    for (channels, ldh) in [(1, 1), (30, 31), (64, 64), (2056, 2056), (4096, 4100)] {
+    for (channels, ldh) in [(1usize, 1), (30, 31), (64, 64), (2056, 2056), (4096, 4100)] {
         let (vocabulary, ld) = (11, channels.next_multiple_of(64));
         let table_rows = random.bf16s(vocabulary * channels);
         let tokens = [3u32, 0, 10, 3];
