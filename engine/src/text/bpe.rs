@@ -72,7 +72,7 @@ impl Bpe {
     }
 
     /// `(rank, merged)` of the pair, if there is such a rule.
-    fn rule(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+    pub fn rule(&self, left: u32, right: u32) -> Option<(u32, u32)> {
         for slot in self.probes(left, right) {
             let merge = self.slots[slot];
             if (merge.left, merge.right) == (left, right) {

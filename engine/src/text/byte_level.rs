@@ -50,11 +50,6 @@ impl ByteLevel {
         Ok(())
     }
 
-    /// The symbol of each byte, where it has one.
-    pub fn byte_symbols(&self, bytes: &[u8]) -> impl Iterator<Item = Option<u32>> {
-        bytes.iter().map(|&byte| Some(self.bytes[byte as usize]).filter(|&id| id != NONE))
-    }
-
     /// Calls `each` with every word of `text`, in order.
     pub fn for_each_word(&self, text: &str, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
         match &self.words {

@@ -105,11 +105,6 @@ impl SentencePiece {
         Self { prefix, prefix_unless_space: unless_space, ascii, chars, bytes, space_barrier, newline_barrier }
     }
 
-    /// Whether `id` is one of the 256 byte tokens.
-    pub fn is_byte(&self, id: u32) -> bool {
-        self.bytes.contains(&id)
-    }
-
     /// Appends the first symbols of `text`.
     pub fn symbols(&self, text: &str, out: &mut Vec<u32>) {
         for c in text.chars() {

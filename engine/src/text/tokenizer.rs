@@ -220,14 +220,9 @@ impl Tokenizer {
         self.bpe.merge(symbols, out);
     }
 
-    /// The first symbols of a token's own bytes; none for control tokens.
-    pub(crate) fn token_symbols(&self, id: u32, out: &mut Vec<u32>) {
-        let Some(bytes) = self.token_bytes(id) else { return };
-        match (&self.kind, std::str::from_utf8(bytes)) {
-            (Kind::ByteLevel(rules), _) => out.extend(rules.byte_symbols(bytes).flatten()),
-            (Kind::SentencePiece(rules), Ok(text)) if !rules.is_byte(id) => rules.symbols(text, out),
-            _ => out.push(id),
-        }
+    /// Rank of the merge rule for two neighbouring tokens, and what it makes of them.
+    pub(crate) fn rule(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+        self.bpe.rule(left, right)
     }
 
     /// Whether the boundary between `before` and `after` is a barrier; true also where one of them is empty.

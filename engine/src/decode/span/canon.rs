@@ -1,6 +1,6 @@
 //! Strings to their canonical tokens, remembered across documents.
 
-use super::pieces::Pieces;
+use super::shape::{Chunk, Draft, Shape};
 use crate::Result;
 use crate::text::Tokenizer;
 use std::collections::HashMap;
@@ -22,15 +22,14 @@ pub trait Encoder: Send + Sync {
     fn encode_after(&self, before: &str, text: &str) -> Result<Vec<u32>>;
     /// The bytes that a token stands for, `None` for control tokens.
     fn token_bytes(&self, id: u32) -> Option<&[u8]>;
-    /// Tokens of the vocabulary.
-    fn vocab_size(&self) -> usize;
     /// Appends the first symbols of a chunk to `out`; true where [`merge`](Encoder::merge) makes of them, and of those of
     /// every piece of the chunk with or without a space before, exactly the tokens.
     fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool>;
-    /// Appends the first symbols of a token to `out`.
-    fn token_symbols(&self, id: u32, out: &mut Vec<u32>);
-    /// Appends what BPE merges `symbols` into.
+    /// Appends what BPE merges `symbols` into: of all neighbours for which there is a [`rule`](Encoder::rule) those of the
+    /// least rank become one, the leftmost of equals, until no rule is left.
     fn merge(&self, symbols: &[u32], out: &mut Vec<u32>);
+    /// Rank of the rule for two neighbours and the token that it makes of them.
+    fn rule(&self, left: u32, right: u32) -> Option<(u32, u32)>;
 }
 
 impl Encoder for Tokenizer {
@@ -50,35 +49,46 @@ impl Encoder for Tokenizer {
         Tokenizer::token_bytes(self, id)
     }
 
-    fn vocab_size(&self) -> usize {
-        Tokenizer::vocab_size(self)
-    }
-
     fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool> {
         Tokenizer::symbols(self, chunk, out)
-    }
-
-    fn token_symbols(&self, id: u32, out: &mut Vec<u32>) {
-        Tokenizer::token_symbols(self, id, out);
     }
 
     fn merge(&self, symbols: &[u32], out: &mut Vec<u32>) {
         Tokenizer::merge(self, symbols, out);
     }
+
+    fn rule(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+        Tokenizer::rule(self, left, right)
+    }
 }
 
 /// Strings remembered at most; beyond, the memory starts afresh. 64 Ki clinical chunks are about 5 MB.
 const STRINGS: usize = 1 << 16;
+/// Bytes that the shapes remembered take at most; beyond, the memory starts afresh.
+const SHAPES: usize = 16 << 20;
+/// A longer chunk hardly comes twice.
+const LONG: usize = 64;
 
-/// Canonical tokens of strings already seen.
+/// A shape, and its number in the document that had it last.
+#[derive(Debug)]
+struct Known {
+    shape: Arc<Shape>,
+    document: u64,
+    index: u32,
+}
+
+/// Canonical tokens of strings already seen, and shapes of chunks.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     /// Range in `tokens`; `None` for a string that its tokens do not spell (a tokenizer that normalises).
     strings: HashMap<Box<str>, Option<(u32, u32)>>,
     tokens: Vec<u32>,
     scratch: String,
-    /// Made when first needed.
-    pub pieces: Option<Pieces>,
+    /// By [`Chunk::key`].
+    shapes: HashMap<Box<[u8]>, Known>,
+    shapes_size: usize,
+    key: Vec<u8>,
+    document: u64,
 }
 
 impl Memo {
@@ -96,6 +106,52 @@ impl Memo {
             found
         }?;
         Ok(found.map(|(from, to)| &self.tokens[from as usize..to as usize]))
+    }
+
+    /// From here on [`shape`](Self::shape) numbers the shapes of another document.
+    pub fn begin_document(&mut self) {
+        self.document += 1;
+    }
+
+    /// The number of the shape of `chunk` in `shapes`, those of this document; it is entered where it is new there.
+    pub fn shape(
+        &mut self,
+        encoder: &dyn Encoder,
+        draft: &mut Draft,
+        chunk: Chunk,
+        shapes: &mut Vec<Arc<Shape>>,
+    ) -> Result<u32> {
+        let (document, index) = (self.document, shapes.len() as u32);
+        if chunk.text.len() > LONG {
+            shapes.push(Arc::new(draft.make(encoder, self, chunk)?));
+            return Ok(index);
+        }
+        self.key.clear();
+        chunk.key(&mut self.key);
+        if let Some(known) = self.shapes.get_mut(&*self.key) {
+            if known.document != document {
+                shapes.push(known.shape.clone());
+                (known.document, known.index) = (document, index);
+            }
+            return Ok(known.index);
+        }
+        let key = self.key.as_slice().into();
+        let shape = Arc::new(draft.make(encoder, self, chunk)?);
+        shapes.push(shape.clone());
+        let size = shape.size() + self.key.len();
+        if self.shapes_size + size > SHAPES {
+            self.shapes.clear();
+            self.shapes_size = 0;
+        }
+        self.shapes_size += size;
+        self.shapes.insert(key, Known { shape, document, index });
+        Ok(index)
+    }
+
+    #[cfg(test)]
+    pub fn shapes_fit(&self) -> bool {
+        let size: usize = self.shapes.iter().map(|(key, known)| key.len() + known.shape.size()).sum();
+        size == self.shapes_size && size <= SHAPES
     }
 
     fn find(&mut self, encoder: &dyn Encoder, string: &str) -> Result<Option<(u32, u32)>> {
@@ -120,8 +176,7 @@ impl Memo {
     }
 }
 
-/// A tokenizer and what was learnt of it: canonical tokens of words seen in earlier documents, at most some megabytes.
-/// Shared by all grammars of a model; sharing changes the speed of setting one up, never its language.
+/// A tokenizer and what was learnt of it: words seen in earlier documents, at most some megabytes. Shared by all grammars of a model; sharing changes the speed of setting one up, never its language.
 pub struct SpanCache {
     pub(super) encoder: Arc<dyn Encoder>,
     memo: Mutex<Memo>,

@@ -258,6 +258,10 @@ impl SpanGrammar {
             self.roots.resize(index + 1, NONE);
         }
         if self.roots[index] == NONE {
+            if index == START as usize && self.word_limits.is_empty() {
+                self.roots[index] = self.sets.open_root();
+                return self.roots[index];
+            }
             let mut open = Vec::new();
             self.open_roots(history, |node, limit| {
                 open.push((node, limit));
@@ -477,10 +481,10 @@ impl SpanGrammar {
         }
     }
 
-    /// Tokens that continue `thread`, appended to `out`.
+    /// Enters the tokens that continue `thread` in `out`, which is sorted.
     fn gather(&mut self, thread: Thread, out: &mut Vec<u32>) {
         if thread.kind != Kind::Span {
-            out.extend(self.literal(thread).get(thread.at as usize));
+            self.literal(thread).get(thread.at as usize).into_iter().for_each(|&token| insert(out, token));
             return;
         }
         let from = out.len();
@@ -499,12 +503,24 @@ impl SpanGrammar {
                 }
             }
         }
+        // The tokens of one span are sorted; few states have two.
+        if from > 0 {
+            out.sort_unstable();
+            out.dedup();
+        }
         if self.may_end(thread) {
-            out.push(self.literal(self.line_end(thread.label))[0]);
+            insert(out, self.literal(self.line_end(thread.label))[0]);
             if self.may_follow(thread) {
-                out.push(self.separator[0]);
+                insert(out, self.separator[0]);
             }
         }
+    }
+}
+
+/// Enters `token` in a sorted list that may have it.
+fn insert(sorted: &mut Vec<u32>, token: u32) {
+    if let Err(at) = sorted.binary_search(&token) {
+        sorted.insert(at, token);
     }
 }
 
@@ -545,11 +561,10 @@ impl Constraint for SpanGrammar {
             } else {
                 let mut out = std::mem::take(&mut self.gathered);
                 out.clear();
-                for i in 0..self.threads(state).len() {
+                // ` None` and its like come before the span in a state, and are entered after it.
+                for i in (0..self.threads(state).len()).rev() {
                     self.gather(self.threads(state)[i], &mut out);
                 }
-                out.sort_unstable();
-                out.dedup();
                 let from = self.allowed.len() as u32;
                 self.allowed.extend_from_slice(&out);
                 self.gathered = out;

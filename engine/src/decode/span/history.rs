@@ -7,7 +7,7 @@
 
 use super::dag::NONE;
 use super::grammar::SpanPolicy;
-use super::pieces::MixHasher;
+use super::intern::MixHasher;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 

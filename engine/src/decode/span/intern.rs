@@ -1,5 +1,7 @@
 //! Slices to numbers: equal slices get equal numbers, in order of first sight.
 
+use std::hash::Hasher;
+
 /// A value that can be mixed into a hash.
 pub(super) trait Mix: Copy + Eq {
     /// The hash `h` continued by this value.
@@ -9,6 +11,25 @@ pub(super) trait Mix: Copy + Eq {
 /// One step of a multiplicative hash; the high bits are the good ones.
 pub(super) fn mix(h: u64, value: u64) -> u64 {
     (h.rotate_left(5) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// A hash for keys that are numbers.
+#[derive(Default)]
+pub(super) struct MixHasher(u64);
+
+impl Hasher for MixHasher {
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(32)
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(u64::from(b)));
+    }
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = mix(self.0, value);
+    }
 }
 
 impl Mix for u32 {

@@ -10,8 +10,8 @@
 //! |---|---|
 //! | `words` | where spans may start and end, and what no span may contain |
 //! | `canon` | strings to canonical tokens, remembered across documents |
-//! | `dag` | the canonical tokens of every span of a text as one graph of linear size |
-//! | `lattice`, `pieces` | the same for chunks with many starts and ends, from pairs of tokens that may meet |
+//! | `dag` | the canonical tokens of every span of a text as one graph of linear size, made of the shapes of its chunks |
+//! | `shape`, `lattice` | the graph of one chunk: from the tokens of every piece of it, or from the rules of BPE |
 //! | `sets` | that graph made deterministic, as far as a walk needs it |
 //! | `history` | the spans given so far in a line, and which occurrence each one stands for |
 //! | `grammar` | labels, `None`, separators and line ends around the spans: the [`Constraint`](super::Constraint) |
@@ -30,9 +30,9 @@ mod grammar;
 mod history;
 mod intern;
 mod lattice;
-mod pieces;
 mod read;
 mod sets;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod words;

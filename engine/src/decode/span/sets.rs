@@ -10,6 +10,10 @@ use super::intern::Interner;
 
 /// State in which nothing can be read.
 pub(super) const EMPTY: u32 = 0;
+/// State before the first token of a span that may start anywhere; it has too many places to list them.
+const OPEN: u32 = 1;
+/// The state of node 0.
+const NODES: u32 = 2;
 
 /// A token that leads out of a state.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +35,7 @@ struct Expansion {
 /// Room from the beginning for the expansions of a short answer.
 const ROOM: usize = 1024;
 
-/// All states seen so far: [`EMPTY`], one more than each node, then sets of places in the order that they were met.
+/// All states seen so far: [`EMPTY`], [`OPEN`], each node, then sets of places in the order that they were met.
 #[derive(Debug)]
 pub(super) struct Sets {
     dag: Dag,
@@ -42,6 +46,10 @@ pub(super) struct Sets {
     exits: Vec<Exit>,
     targets: Vec<u64>,
     accepts: Vec<u32>,
+    /// The state after each of the graph's openings, [`NONE`] until asked for.
+    opened: Vec<u32>,
+    /// The end of a span that led to the node asked about last.
+    end: u32,
     /// While a state is expanded: the places reached, and of each the token (high half) and its index.
     reached: Vec<u64>,
     pairs: Vec<u64>,
@@ -50,6 +58,8 @@ pub(super) struct Sets {
 
 /// A state as it is stored.
 enum Form {
+    Empty,
+    Open,
     Node(u32),
     Set(u32),
 }
@@ -58,6 +68,8 @@ impl Sets {
     /// No sets yet.
     pub fn new(dag: Dag) -> Self {
         Self {
+            opened: vec![NONE; dag.openings.len()],
+            end: NONE,
             dag,
             sets: Interner::new(),
             expansions: Vec::with_capacity(ROOM),
@@ -78,7 +90,7 @@ impl Sets {
 
     /// Whether a walk from root `node` can end at or before `limit`.
     pub fn can_end(&self, node: u32, limit: u32) -> bool {
-        self.dag.node(node).first_end <= limit
+        self.dag.first_end(node) <= limit
     }
 
     /// The state before the first token of a span over `(node, limit)` pairs, each of which [can end](Self::can_end).
@@ -88,34 +100,44 @@ impl Sets {
         self.state_of_scratch()
     }
 
+    /// The state before the first token of a span over all of [`roots`](Self::roots).
+    pub fn open_root(&self) -> u32 {
+        if self.opened.is_empty() { EMPTY } else { OPEN }
+    }
+
     fn state_of_scratch(&mut self) -> u32 {
         self.scratch.sort_unstable();
         self.scratch.dedup();
         match self.scratch[..] {
             [] => EMPTY,
-            [place] if unpack(place).1 == NONE => unpack(place).0 + 1,
+            [place] if unpack(place).1 == NONE => unpack(place).0 + NODES,
             _ => {
                 let (id, new) = self.sets.intern(&self.scratch);
                 if new {
                     self.expansions.push(None);
                 }
-                self.dag.nodes.len() as u32 + 1 + id
+                self.dag.nodes() + NODES + id
             }
         }
     }
 
-    fn form(&self, state: u32) -> Option<Form> {
-        let node = state.checked_sub(1)?;
-        let nodes = self.dag.nodes.len() as u32;
-        Some(if node < nodes { Form::Node(node) } else { Form::Set(node - nodes) })
+    fn form(&self, state: u32) -> Form {
+        let nodes = self.dag.nodes();
+        match state {
+            EMPTY => Form::Empty,
+            OPEN => Form::Open,
+            state if state - NODES < nodes => Form::Node(state - NODES),
+            state => Form::Set(state - NODES - nodes),
+        }
     }
 
     /// Tokens that continue the span, sorted.
     pub fn tokens(&mut self, state: u32) -> &[u32] {
         match self.form(state) {
-            None => &[],
-            Some(Form::Node(node)) => self.dag.forth(node).0,
-            Some(Form::Set(set)) => {
+            Form::Empty => &[],
+            Form::Open => &self.dag.openings,
+            Form::Node(node) => self.dag.forth(node).1.tokens,
+            Form::Set(set) => {
                 let (from, to) = self.expand(set).tokens;
                 &self.tokens[from as usize..to as usize]
             }
@@ -125,12 +147,12 @@ impl Sets {
     /// Ends of the occurrences of what was read so far, sorted: empty where the span may not end.
     pub fn accepts(&mut self, state: u32) -> &[u32] {
         match self.form(state) {
-            None => &[],
-            Some(Form::Node(node)) => {
-                let end = &self.dag.nodes[node as usize].accept;
-                if *end == NONE { &[] } else { std::slice::from_ref(end) }
+            Form::Empty | Form::Open => &[],
+            Form::Node(node) => {
+                self.end = self.dag.accept(node);
+                if self.end == NONE { &[] } else { std::slice::from_ref(&self.end) }
             }
-            Some(Form::Set(set)) => {
+            Form::Set(set) => {
                 let (from, to) = self.expand(set).accepts;
                 &self.accepts[from as usize..to as usize]
             }
@@ -140,12 +162,21 @@ impl Sets {
     /// The state after `token`, [`EMPTY`] where it does not continue the span.
     pub fn step(&mut self, state: u32, token: u32) -> u32 {
         match self.form(state) {
-            None => EMPTY,
-            Some(Form::Node(node)) => {
-                let (tokens, targets) = self.dag.forth(node);
-                tokens.binary_search(&token).map_or(EMPTY, |at| targets[at] + 1)
+            Form::Empty => EMPTY,
+            Form::Open => {
+                let Ok(at) = self.dag.openings.binary_search(&token) else { return EMPTY };
+                if self.opened[at] == NONE {
+                    self.scratch.clear();
+                    self.dag.open(token, |node| self.scratch.push(pack(node, NONE)));
+                    self.opened[at] = self.state_of_scratch();
+                }
+                self.opened[at]
             }
-            Some(Form::Set(set)) => {
+            Form::Node(node) => {
+                let (_, forth) = self.dag.forth(node);
+                forth.tokens.binary_search(&token).map_or(EMPTY, |at| forth.target(at) + NODES)
+            }
+            Form::Set(set) => {
                 let (from, to) = self.expand(set).tokens;
                 let Ok(at) = self.tokens[from as usize..to as usize].binary_search(&token) else { return EMPTY };
                 let at = from as usize + at;
@@ -171,15 +202,14 @@ impl Sets {
             let (id, limit) = unpack(place);
             // Everything ends somewhere: without a limit there is nothing to look up.
             let free = limit == NONE;
-            let accept = self.dag.node(id).accept;
+            let (accept, forth) = self.dag.forth(id);
             if accept <= limit && accept != NONE {
                 self.accepts.push(accept);
             }
-            let (tokens, targets) = self.dag.forth(id);
-            for (&token, &target) in tokens.iter().zip(targets) {
-                if free || self.dag.node(target).first_end <= limit {
+            for (at, &token) in forth.tokens.iter().enumerate() {
+                if free || forth.first_end(at) <= limit {
                     self.pairs.push(pack(token, self.reached.len() as u32));
-                    self.reached.push(pack(target, limit));
+                    self.reached.push(pack(forth.target(at), limit));
                 }
             }
         }
@@ -190,7 +220,7 @@ impl Sets {
             let from = self.targets.len() as u32;
             self.targets.extend(group.iter().map(|&pair| self.reached[unpack(pair).1 as usize]));
             let next = match self.targets[from as usize..] {
-                [place] if unpack(place).1 == NONE => unpack(place).0 + 1,
+                [place] if unpack(place).1 == NONE => unpack(place).0 + NODES,
                 _ => NONE,
             };
             self.tokens.push(unpack(group[0]).0);

@@ -1,6 +1,7 @@
 //! The language of the grammar against its definition, by brute force: toy tokenizers here, the real ones in `real`.
 
 mod real;
+mod shapes;
 
 use super::canon::Encoder;
 use super::words::Places;
@@ -96,15 +97,13 @@ impl Encoder for Toy {
     fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         self.pieces.get(id as usize).map(|p| &p[..])
     }
-    fn vocab_size(&self) -> usize {
-        self.pieces.len()
-    }
     fn symbols(&self, chunk: &str, out: &mut Vec<u32>) -> Result<bool> {
         out.extend(chunk.bytes().map(u32::from));
         Ok(!self.pretokens || self.words(chunk).len() == 1 && !chunk.starts_with(|c: char| c.is_ascii_digit()))
     }
-    fn token_symbols(&self, id: u32, out: &mut Vec<u32>) {
-        out.extend(self.pieces[id as usize].iter().map(|&b| u32::from(b)));
+    fn rule(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+        let id = *self.ids.get(&[&self.pieces[left as usize][..], &self.pieces[right as usize]].concat())?;
+        Some((id, id))
     }
     fn merge(&self, symbols: &[u32], out: &mut Vec<u32>) {
         out.extend(self.word(&symbols.iter().map(|&s| s as u8).collect::<Vec<_>>()));
@@ -398,7 +397,8 @@ fn a_text_without_spaces_is_read_in_linear_size() {
             let places = Places::new(&text, boundary);
             let dag =
                 cache.with(|encoder, memo| super::dag::Dag::new(encoder, memo, &text, &places, boundary)).unwrap();
-            assert!(dag.nodes.len() < 12 * text.len(), "{} nodes for {} bytes", dag.nodes.len(), text.len());
+            let nodes = dag.nodes() as usize;
+            assert!(nodes < 12 * text.len(), "{nodes} nodes for {} bytes", text.len());
             // The whole text and a long piece from its middle are spans.
             let mut grammar = grammar(&cache, &text, &["L"], &policy);
             let middle = text.find("12").unwrap()..text.rfind("12").unwrap() + 2;

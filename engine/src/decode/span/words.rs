@@ -27,7 +27,38 @@ pub(super) struct Places {
     pub word_ends: Vec<u32>,
 }
 
+/// The [marks](Places::marks) of a byte: a span may start at it, a span may end after it, a wall begins at it.
+const START: u8 = 1;
+const END: u8 = 2;
+const WALL: u8 = 4;
+
 impl Places {
+    /// The marks of each byte of the text, which has `length` bytes: what is open in a part of it, whatever stands
+    /// around that.
+    pub fn marks(&self, length: usize) -> Vec<u8> {
+        let mut marks = vec![0; length];
+        self.starts.iter().for_each(|&at| marks[at as usize] |= START);
+        self.ends.iter().for_each(|&at| marks[at as usize - 1] |= END);
+        self.walls.iter().for_each(|&at| marks[at as usize] |= WALL);
+        marks
+    }
+
+    /// Makes these the places of a part with these marks, counted from its beginning; word ends are left out.
+    pub fn read_marks(&mut self, marks: &[u8]) {
+        (self.starts.clear(), self.ends.clear(), self.walls.clear(), self.word_ends.clear());
+        for (at, &mark) in (0u32..).zip(marks) {
+            if mark & START != 0 {
+                self.starts.push(at);
+            }
+            if mark & END != 0 {
+                self.ends.push(at + 1);
+            }
+            if mark & WALL != 0 {
+                self.walls.push(at);
+            }
+        }
+    }
+
     /// Where the first wall at or after `at` begins, or the end of the world.
     pub fn wall(&self, at: u32) -> u32 {
         self.walls.get(self.walls.partition_point(|&w| w < at)).copied().unwrap_or(u32::MAX)
