@@ -1,8 +1,8 @@
 //! Times the span constraint, one thread: `span_constraint TOKENIZER... [--texts FILE]` with tokenizers as
 //! `Tokenizer::open` takes them. Per text: set-up with an empty cache and with one that met the text's words before, then
 //! per token of random answers the time of `allowed` (the mask), of `advance`, and their sum, each less the time of reading
-//! the clock. Whatever is computed lazily is computed in one of these columns: every answer has a grammar of its own. A
-//! table goes to stderr, JSON lines to stdout; `--texts` writes the texts as JSON for `bench/peers_constraint.py`.
+//! the clock. Whatever is computed lazily is computed in one of these columns: every answer has a grammar of its own. So
+//! is all of it together, the set-up and all tokens of an answer. A table goes to stderr, JSON lines to stdout; `--texts` writes the texts as JSON for `bench/peers_constraint.py`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use biomistral_nlu::decode::{Boundary, Constraint, SpanCache, SpanGrammar, SpanPolicy};
@@ -125,7 +125,8 @@ fn main() -> Result<()> {
         std::fs::write(&file, json).map_err(|e| Error::io(file, e))?;
     }
     eprintln!("| of `allowed`, `advance` and both: p50 p99 mean max µs");
-    eprintln!("{:<24} {:>5} {:>6} | {:>9} {:>9} |", "tokenizer", "mode", "chars", "cold ms", "warm ms");
+    let head = ["tokenizer", "mode", "chars", "cold ms", "warm ms", "an answer ms"];
+    eprintln!("{:<24} {:>5} {:>6} | {:>9} {:>9} | {:>12} |", head[0], head[1], head[2], head[3], head[4], head[5]);
     let labels = ["Problem".to_string(), "Treatment".to_string()];
     for path in paths {
         let tokenizer = Arc::new(Tokenizer::open(Path::new(&path))?);
@@ -150,8 +151,9 @@ fn main() -> Result<()> {
                 }
                 // Every answer on a grammar of its own: its states are new, as in the first answer over a document.
                 let (mut masks, mut advances, mut steps, mut random) = (Vec::new(), Vec::new(), Vec::new(), Random(1));
+                let mut answers = Vec::new();
                 for _ in 0..ANSWERS {
-                    let (_, mut grammar) = set_up(&shared)?;
+                    let (mut whole, mut grammar) = set_up(&shared)?;
                     let mut state = grammar.start();
                     loop {
                         let start = Instant::now();
@@ -168,14 +170,16 @@ fn main() -> Result<()> {
                         masks.push(mask);
                         advances.push(advance);
                         steps.push(mask + advance);
+                        whole += (mask + advance) / 1e3;
                     }
+                    answers.push(whole);
                 }
-                let ([cold, ..], [warm, ..]) = (summary(&mut cold), summary(&mut warm));
+                let [[cold, ..], [warm, ..], [answer, ..]] = [&mut cold, &mut warm, &mut answers].map(|t| summary(t));
                 let [mask, advance, step] = [&mut masks, &mut advances, &mut steps].map(|times| summary(times));
                 let mode = if boundary == Boundary::Word { "words" } else { "chars" };
                 let column = |[p50, p99, mean, max]: [f64; 4]| format!("{p50:>6.3} {p99:>6.2} {mean:>6.3} {max:>6.1}");
                 eprintln!(
-                    "{name:<24.24} {mode:>5} {chars:>6} | {cold:>9.3} {warm:>9.3} | {} | {} | {}",
+                    "{name:<24.24} {mode:>5} {chars:>6} | {cold:>9.3} {warm:>9.3} | {answer:>12.3} | {} | {} | {}",
                     column(mask),
                     column(advance),
                     column(step)
@@ -184,7 +188,7 @@ fn main() -> Result<()> {
                     "{}",
                     serde_json::json!({
                         "engine": "biomistral-nlu", "tokenizer": name, "mode": mode, "chars": chars, "setup_cold_ms": cold,
-                        "setup_ms": warm, "p50_us": mask[0], "p99_us": mask[1], "mean_us": mask[2], "max_us": mask[3],
+                        "setup_ms": warm, "answer_ms": answer, "p50_us": mask[0], "p99_us": mask[1], "mean_us": mask[2], "max_us": mask[3],
                         "advance_p50_us": advance[0], "advance_p99_us": advance[1], "step_p50_us": step[0],
                         "step_p99_us": step[1], "tokens": steps.len(),
                     })

@@ -150,7 +150,6 @@ pub struct SpanGrammar {
     states: Interner<Thread>,
     known: Vec<Allowed>,
     allowed: Vec<u32>,
-    gathered: Vec<u32>,
     followed: Vec<Thread>,
     rivalling: Vec<u32>,
     start: StateId,
@@ -238,7 +237,6 @@ impl SpanGrammar {
             states: Interner::new(),
             known: Vec::with_capacity(ROOM),
             allowed: Vec::with_capacity(ROOM),
-            gathered: Vec::with_capacity(ROOM),
             followed: Vec::new(),
             rivalling: Vec::new(),
             start: StateId(0),
@@ -481,10 +479,10 @@ impl SpanGrammar {
         }
     }
 
-    /// Enters the tokens that continue `thread` in `out`, which is sorted.
-    fn gather(&mut self, thread: Thread, out: &mut Vec<u32>) {
+    /// Enters the tokens that continue `thread` in what `out` has from `first` on, which is sorted.
+    fn gather(&mut self, thread: Thread, out: &mut Vec<u32>, first: usize) {
         if thread.kind != Kind::Span {
-            self.literal(thread).get(thread.at as usize).into_iter().for_each(|&token| insert(out, token));
+            self.literal(thread).get(thread.at as usize).into_iter().for_each(|&token| insert(out, first, token));
             return;
         }
         let from = out.len();
@@ -504,23 +502,25 @@ impl SpanGrammar {
             }
         }
         // The tokens of one span are sorted; few states have two.
-        if from > 0 {
-            out.sort_unstable();
-            out.dedup();
+        if from > first {
+            let mut all = out.split_off(first);
+            all.sort_unstable();
+            all.dedup();
+            out.append(&mut all);
         }
         if self.may_end(thread) {
-            insert(out, self.literal(self.line_end(thread.label))[0]);
+            insert(out, first, self.literal(self.line_end(thread.label))[0]);
             if self.may_follow(thread) {
-                insert(out, self.separator[0]);
+                insert(out, first, self.separator[0]);
             }
         }
     }
 }
 
-/// Enters `token` in a sorted list that may have it.
-fn insert(sorted: &mut Vec<u32>, token: u32) {
-    if let Err(at) = sorted.binary_search(&token) {
-        sorted.insert(at, token);
+/// Enters `token` in a list, sorted from `first` on, that may have it there.
+fn insert(list: &mut Vec<u32>, first: usize, token: u32) {
+    if let Err(at) = list[first..].binary_search(&token) {
+        list.insert(first + at, token);
     }
 }
 
@@ -559,16 +559,14 @@ impl Constraint for SpanGrammar {
             self.known[state.0 as usize] = if plain && !self.may_end(thread) {
                 Allowed::OfSet(thread.at)
             } else {
-                let mut out = std::mem::take(&mut self.gathered);
-                out.clear();
+                let from = self.allowed.len();
+                let mut out = std::mem::take(&mut self.allowed);
                 // ` None` and its like come before the span in a state, and are entered after it.
                 for i in (0..self.threads(state).len()).rev() {
-                    self.gather(self.threads(state)[i], &mut out);
+                    self.gather(self.threads(state)[i], &mut out, from);
                 }
-                let from = self.allowed.len() as u32;
-                self.allowed.extend_from_slice(&out);
-                self.gathered = out;
-                Allowed::Own(from, self.allowed.len() as u32)
+                self.allowed = out;
+                Allowed::Own(from as u32, self.allowed.len() as u32)
             };
         }
         match self.known[state.0 as usize] {

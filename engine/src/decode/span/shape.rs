@@ -118,7 +118,11 @@ pub(super) struct Draft {
 impl Draft {
     /// Makes the shape of `chunk`.
     pub fn make(&mut self, encoder: &dyn Encoder, memo: &mut Memo, chunk: Chunk) -> Result<Shape> {
-        (self.nodes.clear(), self.tokens.clear(), self.targets.clear(), self.roots.clear(), self.openings.clear());
+        self.nodes.clear();
+        self.tokens.clear();
+        self.targets.clear();
+        self.roots.clear();
+        self.openings.clear();
         self.places.read_marks(chunk.marks);
         let starts = std::mem::take(&mut self.places.starts);
         // After one space the span is read as it stands in the text.

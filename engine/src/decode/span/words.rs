@@ -43,9 +43,11 @@ impl Places {
         marks
     }
 
-    /// Makes these the places of a part with these marks, counted from its beginning; word ends are left out.
+    /// Makes these the places of a part with these marks, counted from its beginning. Word ends are left alone.
     pub fn read_marks(&mut self, marks: &[u8]) {
-        (self.starts.clear(), self.ends.clear(), self.walls.clear(), self.word_ends.clear());
+        self.starts.clear();
+        self.ends.clear();
+        self.walls.clear();
         for (at, &mark) in (0u32..).zip(marks) {
             if mark & START != 0 {
                 self.starts.push(at);
