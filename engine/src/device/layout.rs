@@ -34,7 +34,7 @@ pub struct SequenceRows {
 impl SequenceRows {
     /// Number of rows of this sequence in the pass.
     pub fn rows(&self) -> usize {
-        self.chain + self.tree.len()
+        self.chain.saturating_add(self.tree.len())
     }
 }
 

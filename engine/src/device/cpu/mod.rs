@@ -135,6 +135,7 @@ impl Cpu {
     }
 }
 
+/// An error unless `got` elements are enough for `want`, the length of a buffer; a product for it saturates.
 fn need(op: &str, name: &str, want: usize, got: usize) -> Result<()> {
     if got < want {
         return Err(Error::shape(format!("{op}, {name}"), format!("at least {want} elements"), got));
@@ -173,13 +174,13 @@ impl Device for Cpu {
     }
 
     fn write<T: Element>(&self, buffer: &mut Buffer<T>, at: usize, data: &[T]) -> Result<()> {
-        need("write", "buffer", at + data.len(), buffer.len())?;
+        need("write", "buffer", at.saturating_add(data.len()), buffer.len())?;
         buffer[at..at + data.len()].copy_from_slice(data);
         Ok(())
     }
 
     fn read<T: Element>(&self, buffer: &Buffer<T>, at: usize, out: &mut [T]) -> Result<()> {
-        need("read", "buffer", at + out.len(), buffer.len())?;
+        need("read", "buffer", at.saturating_add(out.len()), buffer.len())?;
         out.copy_from_slice(&buffer[at..at + out.len()]);
         Ok(())
     }
@@ -237,8 +238,9 @@ impl Device for Cpu {
             RowSelection::All(t) => (t, t),
             RowSelection::Some(rows) => (rows.len(), rows.iter().max().map_or(0, |&row| row as usize + 1)),
         };
-        need("rms_norm", "h", last * c, h.len())?;
-        need("rms_norm", "x", (x_row + t) * c, x.len())?;
+        need("rms_norm", "w", 1, c)?;
+        need("rms_norm", "h", last.saturating_mul(c), h.len())?;
+        need("rms_norm", "x", x_row.saturating_add(t).saturating_mul(c), x.len())?;
         let parts = Parts::new(&mut x[x_row * c..(x_row + t) * c]);
         let work = |range: Range<usize>| {
             for i in range {
@@ -274,6 +276,11 @@ impl Device for Cpu {
             return Err(Error::shape("qkv", "heads of one even width", (at.heads, n_q, n_k, n_v)));
         }
         let (heads, kv_heads) = (at.heads, n_k / d);
+        let (cache, found) = (at.kv.shape(), (kv_heads, d));
+        if found != (cache.kv_heads, cache.head_dim) {
+            return Err(Error::shape("qkv, heads of the cache", (cache.kv_heads, cache.head_dim), found));
+        }
+        at.kv.check(at.layer, at.layout)?;
         let table = positions.iter().max().map_or(0, |&p| p as usize + 1) * (d / 2);
         need("qkv", "rope table", table, rope.cos.len().min(rope.sin.len()))?;
         need("qkv", "q", t * n_q, q.len())?;
@@ -315,7 +322,7 @@ impl Device for Cpu {
 
     fn linear_add(&self, x: &Buffer<bf16>, weight: Linear<'_, Self>, t: usize, h: &mut Buffer<f32>) -> Result<()> {
         let n = weight.weight.rows;
-        need("linear_add", "h", t * n, h.len())?;
+        need("linear_add", "h", t.saturating_mul(n), h.len())?;
         let (width, parts) = (columns(self, t, n), Parts::new(&mut h[..t * n]));
         let columns = |job: usize| job * width..n.min((job + 1) * width);
         let piece = |job: usize| [Piece { linear: 0, rows: columns(job) }];
@@ -344,7 +351,7 @@ impl Device for Cpu {
         if up.weight.rows != n {
             return Err(Error::shape("gate_up", [n, n], [n, up.weight.rows]));
         }
-        need("gate_up", "a", t * n, a.len())?;
+        need("gate_up", "a", t.saturating_mul(n), a.len())?;
         let (width, parts) = (columns(self, t, n), Parts::new(&mut a[..t * n]));
         let columns = |job: usize| job * width..n.min((job + 1) * width);
         let pieces = |job: usize| [0, 1].map(|linear| Piece { linear, rows: columns(job) });

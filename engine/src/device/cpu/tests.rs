@@ -355,6 +355,89 @@ fn wrong_shapes_are_errors() {
     assert!(Cpu::new(CpuOptions { threads: Some(0), isa: None }).is_err());
 }
 
+/// What the kernels assert is checked before: alone on the caller's thread nothing would catch a panic.
+#[test]
+fn every_operation_refuses_wrong_shapes() {
+    const HUGE: [usize; 2] = [usize::MAX, 1 << 63];
+    fn plain(weight: &CpuMatrix) -> Linear<'_, Cpu> {
+        Linear { weight, lora: &[] }
+    }
+    for (isa, threads) in isas().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]) {
+        let cpu = cpu(isa, threads);
+        let wrong = |op: &str, result: Result<()>| {
+            assert!(matches!(result, Err(Error::Shape { .. })), "{op}, {isa:?}, {threads} threads: {result:?}");
+        };
+        let (w, narrow, low) = (matrix(&cpu, 1, 6, 8), matrix(&cpu, 1, 6, 4), matrix(&cpu, 1, 5, 8));
+        let (x, mut y, mut h) = (buffer(&cpu, &noise(2, 16)), cpu.buffer(12).unwrap(), cpu.buffer(12).unwrap());
+        for t in [3].into_iter().chain(HUGE) {
+            wrong("linear_add", cpu.linear_add(&x, plain(&w), t, &mut h));
+            wrong("gate_up", cpu.gate_up(&x, plain(&w), plain(&w), t, &mut y));
+            let (gain, all) = (buffer(&cpu, &[1.0; 6]), RowSelection::All(t));
+            wrong("rms_norm", cpu.rms_norm(&h, &gain, 1e-5, all, &mut y, 0));
+            wrong("rms_norm", cpu.rms_norm(&h, &gain, 1e-5, RowSelection::All(1), &mut y, t));
+            wrong("rms_norm", cpu.rms_norm(&h, &gain, 1e-5, RowSelection::Some(&[2]), &mut y, 0));
+            wrong("rms_norm", cpu.rms_norm(&h, &cpu.buffer(0).unwrap(), 1e-5, all, &mut y, 0));
+            wrong("write", cpu.write(&mut h, t.max(12), &[0.0]));
+            wrong("read", cpu.read(&h, t.max(12), &mut [0.0]));
+        }
+        wrong("gate_up", cpu.gate_up(&x, plain(&w), plain(&narrow), 1, &mut y));
+        wrong("gate_up", cpu.gate_up(&x, plain(&w), plain(&low), 1, &mut y));
+        wrong("embed", cpu.embed(&w, &[0, 1], &mut h));
+        let (a, b) = (matrix(&cpu, 1, 2, 8), matrix(&cpu, 1, 6, 2));
+        for (a, b, rows) in [(&a, &b, 0..3), (&narrow, &b, 0..1), (&a, &narrow, 0..1), (&low, &b, 0..1)] {
+            let lora = [LoraPart { rows, a, b, scale: 1.0 }];
+            wrong("an update", cpu.linear_add(&x, Linear { weight: &w, lora: &lora }, 2, &mut h));
+        }
+        wrong("head_lse", cpu.head_lse(&x, &w, &[0, 2]).map(drop));
+        wrong("head_some", cpu.head_some(&x, &w, &[(u32::MAX, &[0])]).map(drop));
+        wrong("head_all", cpu.head_all(&x, &w, 2).map(drop));
+
+        // One head of 4 over two rows, one thing wrong at a time.
+        let (square, thin) = (matrix(&cpu, 1, 4, 8), matrix(&cpu, 1, 4, 4));
+        let table = |len: usize| RopeTable {
+            cos: buffer(&cpu, &vec![1.0; len]),
+            sin: buffer(&cpu, &vec![0.0; len]),
+            positions: 2,
+        };
+        let layout = |cached: usize, chain: usize, positions: &[u32]| crate::device::Layout {
+            positions: positions.to_vec(),
+            sequences: vec![SequenceRows { row: 0, cached, chain, tree: vec![], pages: vec![0] }],
+        };
+        let fine = layout(0, 2, &[0, 1]);
+        let run = |rope: usize,
+                   layout: &crate::device::Layout,
+                   q: usize,
+                   [n_q, n_k, n_v]: [&CpuMatrix; 3],
+                   [heads, kv_heads, d]: [usize; 3]| {
+            let mut kv = cpu.kv(1, kv_heads, d).unwrap();
+            cpu.kv_reserve(&mut kv, 1).unwrap();
+            let mut at = Attention { kv: &mut kv, layer: 0, layout, heads, window: None };
+            cpu.qkv(&x, [plain(n_q), plain(n_k), plain(n_v)], &table(rope), &mut at, &mut cpu.buffer(q).unwrap())
+        };
+        let (s, one) = ([&square; 3], [1, 1, 4]);
+        run(4, &fine, 8, s, one).unwrap();
+        wrong("rope", run(3, &fine, 8, s, one));
+        wrong("q", run(4, &fine, 7, s, one));
+        wrong("heads", run(4, &fine, 8, s, [3, 1, 4]));
+        wrong("no heads", run(4, &fine, 8, s, [0, 1, 4]));
+        wrong("heads of the cache", run(4, &fine, 8, s, [1, 2, 4]));
+        wrong("heads of the cache", run(4, &fine, 8, s, [1, 1, 2]));
+        wrong("keys and values", run(4, &fine, 12, [&square, &square, &low], one));
+        wrong("inputs", run(4, &fine, 8, [&square, &square, &thin], one));
+        wrong("rows", run(4, &layout(0, 1, &[0, 1]), 8, s, one));
+        wrong("x", run(6, &layout(0, 3, &[0, 1, 2]), 12, s, one));
+        for (cached, chain) in [(0, usize::MAX), (usize::MAX, 2), (63, 2), (0, 3)] {
+            assert!(run(4, &layout(cached, chain, &[0, 1]), 8, s, one).is_err(), "{cached} cached, {chain} rows");
+        }
+        let mut kv = cpu.kv(1, 1, 4).unwrap();
+        cpu.kv_reserve(&mut kv, 1).unwrap();
+        let at = &mut Attention { kv: &mut kv, layer: 0, layout: &fine, heads: 1, window: None };
+        let short = cpu.buffer(7).unwrap();
+        wrong("attention, q", cpu.attention(&short, at, &mut cpu.buffer(8).unwrap()));
+        wrong("attention, o", cpu.attention(&x, at, &mut cpu.buffer(7).unwrap()));
+    }
+}
+
 #[test]
 fn sessions_on_several_threads_share_one_device() {
     let cpu = cpu(Isa::detect(), 3);

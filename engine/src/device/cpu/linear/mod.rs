@@ -69,7 +69,7 @@ fn segments(linears: &[Linear<'_, Cpu>], within: Range<usize>) -> Vec<Segment> {
 
 fn check(op: &str, x: &[bf16], t: usize, linears: &[Linear<'_, Cpu>]) -> Result<usize> {
     let k = linears[0].weight.cols;
-    need(op, "x", t * k, x.len())?;
+    need(op, "x", t.saturating_mul(k), x.len())?;
     for linear in linears {
         let n = linear.weight.rows;
         if linear.weight.cols != k {
