@@ -114,7 +114,13 @@ pub struct Input {
     format: Format,
     lines: Option<Lines>,
     done: u64,
+    total: Option<u64>,
+    /// What [`peek`](Self::peek) read.
+    peeked: Option<Next>,
 }
+
+/// A document or why it is none.
+type Next = std::result::Result<Document, Broken>;
 
 struct Lines {
     name: String,
@@ -135,16 +141,17 @@ impl Input {
         if paths.iter().filter(|p| is_stdin(p)).count() > 1 {
             return Err(Stop::usage("- (stdin) can be given once"));
         }
-        Ok(Input { waiting: paths.iter().cloned().collect(), format, lines: None, done: 0 })
-    }
-
-    /// Bytes of all inputs, `None` when one is a stream.
-    pub fn total_bytes(&self) -> Option<u64> {
         let size = |p: &PathBuf| match std::fs::metadata(p) {
             Ok(meta) if meta.is_file() => Some(meta.len()),
             _ => None,
         };
-        self.waiting.iter().map(size).sum()
+        let (waiting, total) = (paths.iter().cloned().collect(), paths.iter().map(size).sum());
+        Ok(Input { waiting, format, lines: None, done: 0, total, peeked: None })
+    }
+
+    /// Bytes of all inputs, `None` when one is a stream.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.total
     }
 
     /// Bytes read so far.
@@ -152,8 +159,19 @@ impl Input {
         self.done + self.lines.as_ref().map_or(0, |l| l.read)
     }
 
+    /// What [`next_document`](Self::next_document) will give.
+    pub fn peek(&mut self) -> Result<Option<&Next>> {
+        if self.peeked.is_none() {
+            self.peeked = self.next_document()?;
+        }
+        Ok(self.peeked.as_ref())
+    }
+
     /// The next document, `None` at the end. The outer error ends the run, the inner one is this document's.
-    pub fn next_document(&mut self) -> Result<Option<std::result::Result<Document, Broken>>> {
+    pub fn next_document(&mut self) -> Result<Option<Next>> {
+        if let Some(next) = self.peeked.take() {
+            return Ok(Some(next));
+        }
         loop {
             if let Some(lines) = &mut self.lines {
                 if let Some(document) = lines.next_line()? {

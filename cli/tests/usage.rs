@@ -61,6 +61,27 @@ fn a_schema_that_cannot_be_used_is_named_before_a_model_is_loaded() {
 }
 
 #[test]
+fn a_question_that_nobody_asks_is_missed_before_a_model_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = write(folder.path(), "bare.jsonl", "{\"text\": \"x\"}\n{\"text\": \"x\", \"labels\": [\"A\"]}\n");
+    let asked = write(folder.path(), "asked.jsonl", "{\"text\": \"x\", \"labels\": [\"A\"]}\n{\"text\": \"x\"}\n");
+    let broken = write(folder.path(), "broken.jsonl", "{\n");
+    for (verb, what) in [("extract", "no labels"), ("relate", "no relations"), ("events", "no ")] {
+        for (input, stdin) in [("-", &b"a note"[..]), ("-", b""), (&line, b"")] {
+            let ran = run(&[verb, "--model", "/no/such/model", input], stdin);
+            assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{verb} {input}: {}", ran.err);
+            assert!(ran.err.contains(what) && !ran.err.contains("/no/such/model"), "{}", ran.err);
+        }
+    }
+    // What a line brings along is enough, and a line that cannot be read says nothing about the others.
+    for input in [&asked, &broken] {
+        let ran = run(&["extract", "--model", "/no/such/model", input], b"");
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        assert!(ran.err.contains("/no/such/model"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn doctor_says_what_will_run() {
     let ran = run(&["doctor", "--json"], b"");
     assert_eq!(ran.code, 0);

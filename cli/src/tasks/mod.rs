@@ -74,7 +74,19 @@ struct Ready<T: Task> {
 /// Loads the model and runs a verb over all documents.
 pub fn run<T: Task>(task: T, model: &ModelArgs, run: &Run) -> Result<()> {
     // Mistakes that need no model are told before one is loaded.
-    let input = Input::new(&run.inputs, run.format)?;
+    let mut input = Input::new(&run.inputs, run.format)?;
+    let request = task.request();
+    if request.is_none() {
+        // Then every document has to say what is asked: a first one that has only a text shows that they do not.
+        let silent = match input.peek()? {
+            Some(Ok(document)) => document.fields.keys().all(|name| name == "id" || name == "text"),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if silent {
+            return Err(Stop::usage(task.missing()));
+        }
+    }
     let engine = open(model, run)?;
     let mut session = engine.session()?;
     let options = RunOptions {
@@ -86,7 +98,6 @@ pub fn run<T: Task>(task: T, model: &ModelArgs, run: &Run) -> Result<()> {
         batch: usize::from(run.batch),
         ..RunOptions::default()
     };
-    let request = task.request();
     if let Some(request) = &request {
         T::ask(&mut session, &[], request, &options).map_err(|e| Stop::usage(e.to_string()))?;
     }
