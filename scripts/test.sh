@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make test`: set up, format, lints, all tests with the real model and tokenizer, documentation; then the skipped tests by name.
+# `make test`: set up, format, lints, list of crates, all tests with the real model and tokenizer, documentation; then the skipped tests by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +18,7 @@ fi
 log=build/test.log
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
+scripts/third-party.py --check
 
 # --show-output lets the lines of skipped tests through.
 status=0
