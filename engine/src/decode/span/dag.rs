@@ -32,8 +32,8 @@ struct Stand {
     twin: u32,
 }
 
-/// Node numbers are dealt out to stands in blocks of `1 << BLOCK`.
-const BLOCK: u32 = 3;
+/// The numbers of nodes, words of shapes, are dealt out to stands in blocks of `1 << BLOCK`.
+const BLOCK: u32 = 6;
 
 /// The graph, and the node at which each allowed start begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Forth<'_> {
 
     /// The least end that can be reached over edge `at`.
     pub fn first_end(&self, at: usize) -> u32 {
-        self.stand.end(self.shape.nodes[self.targets[at] as usize].first_end)
+        self.stand.end(self.shape.first_end(self.targets[at]))
     }
 }
 
@@ -98,7 +98,7 @@ impl Dag {
             shapes: Vec::with_capacity(chunks.len()),
             last: Vec::with_capacity(chunks.len()),
             stands: Vec::with_capacity(chunks.len()),
-            owners: Vec::with_capacity(text.len()),
+            owners: Vec::with_capacity(text.len() / 2),
             roots: Vec::with_capacity(places.starts.len()),
             openings: Vec::new(),
         };
@@ -124,7 +124,7 @@ impl Dag {
         let twin = std::mem::replace(&mut self.last[shape as usize], stand);
         let (first, shape_id) = (self.nodes(), shape);
         let shape = &self.shapes[shape as usize];
-        let blocks = shape.nodes.len().div_ceil(1 << BLOCK);
+        let blocks = shape.nodes().div_ceil(1 << BLOCK);
         // One below, for the numbers of states.
         if self.owners.len() + blocks > (u32::MAX >> BLOCK) as usize - 1 {
             return Err(Error::TooLong { what: "the text's spans".into(), need: usize::MAX, limit: u32::MAX as usize });
@@ -135,7 +135,7 @@ impl Dag {
         self.stands.push(stand);
         Ok(match shape.base {
             NONE => (NONE, NONE),
-            base => (first + base, stand.end(shape.nodes[base as usize].first_end)),
+            base => (first + base, stand.end(shape.first_end(base))),
         })
     }
 
@@ -149,10 +149,10 @@ impl Dag {
         (self.owners.len() as u32) << BLOCK
     }
 
-    fn find(&self, node: u32) -> (&Stand, &Shape, Node) {
+    fn find(&self, node: u32) -> (&Stand, &Shape, Node<'_>) {
         let stand = &self.stands[self.owners[(node >> BLOCK) as usize] as usize];
         let shape = &*self.shapes[stand.shape as usize];
-        (stand, shape, shape.nodes[(node - stand.first) as usize])
+        (stand, shape, shape.node(node - stand.first))
     }
 
     /// The least end that can be reached from `node`.
@@ -174,8 +174,7 @@ impl Dag {
         if node.passes {
             (stand, shape, node) = self.find(stand.after);
         }
-        let (tokens, targets) = shape.forth(node);
-        (accept, Forth { tokens, targets, shape, stand })
+        (accept, Forth { tokens: node.tokens, targets: node.targets, shape, stand })
     }
 
     /// Calls `each` with every node that `token` leads to from a root.

@@ -22,27 +22,37 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The least end of a node that no end of its own chunk follows.
 pub(super) const BEYOND: u32 = NONE - 1;
 
-/// A place in the reading of spans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Node {
+/// A place in the reading of spans, while its shape is made.
+#[derive(Debug, Clone, Copy)]
+struct Growing {
     /// Its edges; while a tree grows, the last edge added.
     first_edge: u32,
     edges: u32,
+    accept: u32,
+    first_end: u32,
+    passes: bool,
+}
+
+/// A place in the reading of spans.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node<'a> {
     /// Where a span that led here may end, or [`NONE`].
     pub accept: u32,
     /// The least end that can be reached from here, [`BEYOND`] where that lies in a later chunk.
     pub first_end: u32,
     /// Whether this is the next chunk's beginning as well. It has no edges of its own then.
     pub passes: bool,
+    /// Tokens that lead on, sorted, and the nodes that they lead to.
+    pub tokens: &'a [u32],
+    pub targets: &'a [u32],
 }
 
 /// A chunk's graph.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    pub nodes: Box<[Node]>,
-    /// Tokens of the edges of each node, sorted, and the nodes that they lead to.
-    tokens: Box<[u32]>,
-    targets: Box<[u32]>,
+    /// The nodes, each told by where it begins here: accept, first end, passes (the high bit) and number of edges, their
+    /// tokens, their targets. So a node that is visited for the first time costs one cache line, seldom two.
+    words: Box<[u32]>,
     /// The node that begins the chunk, or [`NONE`] where nothing can be read from it.
     pub base: u32,
     /// `(start, node)`, by start.
@@ -51,17 +61,32 @@ pub(super) struct Shape {
     pub openings: Box<[(u32, u32)]>,
 }
 
+/// Words of a node before its edges.
+const HEAD: usize = 3;
+const PASSES: u32 = 1 << 31;
+
 impl Shape {
-    /// Tokens that lead on from `node`, sorted, and the nodes that they lead to.
-    pub fn forth(&self, node: Node) -> (&[u32], &[u32]) {
-        let range = node.first_edge as usize..(node.first_edge + node.edges) as usize;
-        (&self.tokens[range.clone()], &self.targets[range])
+    /// All nodes are below this number.
+    pub fn nodes(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The node `id`.
+    pub fn node(&self, id: u32) -> Node<'_> {
+        let words = &self.words[id as usize..];
+        let (head, edges) = (&words[..HEAD], (words[HEAD - 1] & !PASSES) as usize);
+        let (tokens, targets) = words[HEAD..HEAD + 2 * edges].split_at(edges);
+        Node { accept: head[0], first_end: head[1], passes: head[2] & PASSES != 0, tokens, targets }
+    }
+
+    /// The least end that can be reached from the node `id`, as [`Node::first_end`].
+    pub fn first_end(&self, id: u32) -> u32 {
+        self.words[id as usize + 1]
     }
 
     /// Bytes that it takes.
     pub fn size(&self) -> usize {
-        let pairs = self.tokens.len() + self.roots.len() + self.openings.len();
-        size_of::<Self>() + size_of_val(&*self.nodes) + 8 * pairs
+        size_of::<Self>() + 4 * self.words.len() + 8 * (self.roots.len() + self.openings.len())
     }
 }
 
@@ -102,11 +127,14 @@ const REACH: usize = 32;
 /// A shape while it is made, and room to make the next one in.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    pub nodes: Vec<Node>,
+    nodes: Vec<Growing>,
+    /// Tokens of the edges of each node, sorted, and the nodes that they lead to.
     tokens: Vec<u32>,
     targets: Vec<u32>,
     roots: Vec<(u32, u32)>,
     openings: Vec<(u32, u32)>,
+    /// Where each node begins in the shape.
+    begins: Vec<u32>,
     /// The chunk's open places, counted from its beginning.
     pub places: Places,
     /// Edges of the tree that grows.
@@ -146,15 +174,29 @@ impl Draft {
             }
         }
         self.places.starts = starts;
-        self.openings.sort_unstable();
-        Ok(Shape {
-            nodes: self.nodes.as_slice().into(),
-            tokens: self.tokens.as_slice().into(),
-            targets: self.targets.as_slice().into(),
-            base,
-            roots: self.roots.as_slice().into(),
-            openings: self.openings.as_slice().into(),
-        })
+        Ok(self.finish(base))
+    }
+
+    /// The shape as it was made.
+    fn finish(&mut self, base: u32) -> Shape {
+        let mut size = 0;
+        self.begins.clear();
+        for node in &self.nodes {
+            self.begins.push(size as u32);
+            size += HEAD + 2 * node.edges as usize;
+        }
+        let begins = |node: u32| self.begins[node as usize];
+        let mut words = Vec::with_capacity(size);
+        for node in &self.nodes {
+            let edges = node.first_edge as usize..(node.first_edge + node.edges) as usize;
+            words.extend([node.accept, node.first_end, node.edges | if node.passes { PASSES } else { 0 }]);
+            words.extend_from_slice(&self.tokens[edges.clone()]);
+            words.extend(self.targets[edges].iter().map(|&target| begins(target)));
+        }
+        let pairs = |pairs: &[(u32, u32)]| pairs.iter().map(|&(key, node)| (key, begins(node))).collect();
+        let (roots, mut openings): (_, Box<[_]>) = (pairs(&self.roots), pairs(&self.openings));
+        openings.sort_unstable();
+        Shape { words: words.into(), base: if base == NONE { NONE } else { begins(base) }, roots, openings }
     }
 
     fn enter(&mut self, start: u32, root: u32) {
@@ -174,7 +216,7 @@ impl Draft {
             return NONE;
         }
         let (first_edge, edges) = self.set_edges(leaving);
-        self.nodes.push(Node { first_edge, edges, accept, first_end, passes });
+        self.nodes.push(Growing { first_edge, edges, accept, first_end, passes });
         self.nodes.len() as u32 - 1
     }
 
@@ -227,7 +269,7 @@ impl Draft {
             let first_end =
                 leaving.iter().map(|&(_, target)| self.nodes[target as usize].first_end).fold(here, u32::min);
             let (first_edge, edges) = self.set_edges(&mut leaving);
-            self.nodes[id as usize] = Node { first_edge, edges, first_end, ..node };
+            self.nodes[id as usize] = Growing { first_edge, edges, first_end, ..node };
             self.leaving = leaving;
         }
         let dead = self.nodes[root as usize].first_end == NONE;
@@ -258,13 +300,13 @@ impl Draft {
 
     /// A node of a tree that grows.
     fn add_growing(&mut self) -> u32 {
-        self.nodes.push(Node { first_edge: NONE, edges: 0, accept: NONE, first_end: NONE, passes: false });
+        self.nodes.push(Growing { first_edge: NONE, edges: 0, accept: NONE, first_end: NONE, passes: false });
         self.nodes.len() as u32 - 1
     }
 }
 
 /// `(token, target)` of the edges out of `node` while its tree grows.
-fn siblings(growing: &[Edge], node: Node) -> impl Iterator<Item = (u32, u32)> + '_ {
+fn siblings(growing: &[Edge], node: Growing) -> impl Iterator<Item = (u32, u32)> + '_ {
     let mut at = node.first_edge;
     std::iter::from_fn(move || {
         let edge = growing.get(at as usize)?;

@@ -71,14 +71,14 @@ fn paths(shape: &Shape, node: u32) -> Vec<(u32, Vec<u32>)> {
         if id == NONE {
             continue;
         }
-        let node = shape.nodes[id as usize];
+        let node = shape.node(id);
         if node.accept != NONE {
             found.push((node.accept, tokens.clone()));
         }
         if node.passes {
             found.push((NONE, tokens.clone()));
         }
-        let (next, targets) = shape.forth(node);
+        let (next, targets) = (node.tokens, node.targets);
         assert!(next.windows(2).all(|w| w[0] < w[1]), "sorted and distinct");
         assert!(node.accept != NONE || node.passes || !next.is_empty(), "a dead end");
         open.extend(next.iter().zip(targets).map(|(&token, &target)| (target, [&tokens[..], &[token]].concat())));
