@@ -58,7 +58,7 @@ impl Layout {
     pub fn check(&self, page: usize) -> Result<()> {
         let mut row = 0;
         for sequence in &self.sequences {
-            if sequence.row != row || row + sequence.rows() > self.rows() || sequence.tree.len() > 64 {
+            if sequence.row != row || sequence.rows() > self.rows() - row || sequence.tree.len() > 64 {
                 return Err(Error::invalid(format!(
                     "layout: expected a sequence from row {row} with at most 64 nodes within {} rows, found one from row {} with {} nodes",
                     self.rows(),
@@ -78,7 +78,7 @@ impl Layout {
 
 impl SequenceRows {
     fn check(&self, positions: &[u32], page: usize) -> Result<()> {
-        let slots = self.cached + self.rows();
+        let slots = self.cached.saturating_add(self.rows());
         if self.pages.len() < slots.div_ceil(page) {
             return Err(Error::invalid(format!(
                 "layout: expected pages for {slots} slots, found {} pages of {page}",
@@ -87,7 +87,7 @@ impl SequenceRows {
         }
         for (i, &found) in positions.iter().enumerate() {
             let want = match i.checked_sub(self.chain) {
-                None => self.cached + i,
+                None => self.cached.saturating_add(i),
                 Some(node) => {
                     let seen = self.tree[node];
                     if seen >> node != 1 {
