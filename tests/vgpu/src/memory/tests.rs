@@ -101,6 +101,11 @@ fn undefined_bytes_are_reported_by_lane_and_element() {
     assert_eq!(b.load(&mut l, at(0, 0, 1), Space::Global, &[a + 256; 32], 8).unwrap().undefined, 1);
     b.store(&mut l, at(0, 0, 1), Space::Global, &[a + 260; 32], 4).unwrap();
     assert_eq!(b.load(&mut l, at(0, 0, !0), Space::Global, &addresses, 16).unwrap().undefined, 0);
+    // A whole warp's store too.
+    arena().mark_uninitialised(a, 512);
+    b.store(&mut l, at(0, 0, !0), Space::Global, &lanes_from(a + 128, 4), 4).unwrap();
+    assert!(arena().is_initialised(a + 128, 128) && !arena().is_initialised(a + 127, 1));
+    assert!(!arena().is_initialised(a + 256, 1));
     let (what, lanes, note) = kind(b.store_undefined(Space::Global, 0, &addresses, 6, 4, 4));
     assert_eq!((what, lanes), (FaultKind::UndefinedStore, 6));
     assert!(note.ends_with("is byte 20 of a 512-byte allocation"), "{note}");

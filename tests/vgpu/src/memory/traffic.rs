@@ -40,7 +40,7 @@ pub fn wavefronts(addresses: &[u64; 32], lanes: u32, size: u32) -> (u32, u32) {
         // Mostly every lane has a bank of its own.
         let bank = |lane: usize| 1u32 << ((addresses[first + lane] >> shift) as usize & (banks - 1));
         let taken = (0..banks).fold(0, |taken, lane| taken | bank(lane));
-        if group.count_ones() == banks as u32 && taken.count_ones() == banks as u32 {
+        if taken.count_ones() == banks as u32 {
             passes += 1;
             continue;
         }

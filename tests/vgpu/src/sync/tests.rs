@@ -79,6 +79,21 @@ fn a_named_barrier_orders_what_precedes_the_arrival_only() {
 }
 
 #[test]
+fn bytes_of_a_word_remember_their_own_readers() {
+    let (mut l, mut b) = block_of(128);
+    touch(&mut l, &mut b, (0, 0), false, 512, 4).unwrap();
+    // An arrival moves the clock on, so that the second warp's read has another time.
+    b.barrier(at(2, 1, !0), arrival(5, Some(128), false)).unwrap();
+    touch(&mut l, &mut b, (1, 0), false, 512, 4).unwrap();
+    for (warp, wait) in [(0, false), (1, false), (3, true)] {
+        b.barrier(at(warp, 1, !0), arrival(1, Some(96), wait)).unwrap();
+    }
+    touch(&mut l, &mut b, (1, 0), false, 512, 1).unwrap();
+    touch(&mut l, &mut b, (3, 0), true, 513, 1).unwrap();
+    assert!(touch(&mut l, &mut b, (3, 0), true, 512, 1).is_err());
+}
+
+#[test]
 fn lanes_of_a_warp_race_until_they_synchronise() {
     for (first, second) in [(true, false), (false, true), (true, true)] {
         let (mut l, mut b) = block();
@@ -97,6 +112,24 @@ fn lanes_of_a_warp_race_until_they_synchronise() {
         b.start(4);
         b.exit(0, !0b11);
         assert!(both(&mut b, Some(0b11)).is_ok(), "all lanes that are left");
+    }
+}
+
+#[test]
+fn all_lanes_that_read_are_remembered() {
+    for after_barrier in [true, false] {
+        let (mut l, mut b) = block();
+        touch(&mut l, &mut b, (0, 0), true, 512, 4).unwrap();
+        if after_barrier {
+            all_arrive(&mut b, 2)
+        } else {
+            b.warp_sync(0, !0)
+        }
+        for lane in [5, 6, 7] {
+            touch(&mut l, &mut b, (0, lane), false, 512, 4).unwrap();
+        }
+        let fault = touch(&mut l, &mut b, (0, 7), true, 512, 4).unwrap_err();
+        assert_eq!((fault.kind, fault.other.unwrap().lane), (FaultKind::WarpRace, Some(5)));
     }
 }
 
@@ -264,6 +297,46 @@ fn release_and_acquire_need_no_fence() {
     grid.touch(1, 0, false, 0).unwrap();
     assert!(grid.touch(1, 0, false, 4).is_err(), "written after the release");
     assert!(grid.touch(1, 1, false, 0).is_err(), "the other warp did not acquire");
+}
+
+#[test]
+fn a_fence_before_the_barrier_counts_for_the_thread_that_releases() {
+    let mut grid = Grid::new(2);
+    grid.touch(0, 1, true, 0).unwrap();
+    grid.blocks[0].fence(1, Scope::Gpu);
+    all_arrive(&mut grid.blocks[0], 2);
+    grid.strong(0, 0, ADD, 2048).unwrap();
+    grid.strong(1, 0, ADD, 2048).unwrap();
+    grid.touch(1, 0, false, 0).unwrap();
+}
+
+#[test]
+fn reads_after_the_release_are_not_part_of_it() {
+    for late in [false, true] {
+        let mut grid = Grid::new(2);
+        let release = |grid: &mut Grid| {
+            grid.blocks[0].fence(0, Scope::Gpu);
+            grid.strong(0, 0, ADD, 2048).unwrap();
+        };
+        if late {
+            release(&mut grid);
+        }
+        grid.touch(0, 0, false, 0).unwrap();
+        if !late {
+            release(&mut grid);
+        }
+        grid.strong(1, 0, ADD, 2048).unwrap();
+        assert_eq!(grid.touch(1, 0, true, 0).is_err(), late);
+    }
+}
+
+#[test]
+fn a_barrier_of_its_own_does_not_order_a_block_after_others() {
+    let mut grid = Grid::new(2);
+    grid.touch(0, 0, false, 0).unwrap();
+    grid.touch(1, 0, false, 0).unwrap();
+    all_arrive(&mut grid.blocks[1], 2);
+    assert_eq!(grid.touch(1, 0, true, 0).unwrap_err().other.unwrap().block, Some(0));
 }
 
 #[test]
