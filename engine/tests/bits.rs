@@ -1,5 +1,5 @@
 //! Same input, same bits on the processor, on every instruction set and with any number of threads.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //! three units, with non-ASCII text before and inside them.
 //!
 //! `BMN_CORPORA` names the folder of the corpora. Every 60th abstract is read, `BMN_CORPUS_EVERY=1` reads all 1,000.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 

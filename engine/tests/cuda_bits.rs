@@ -1,6 +1,6 @@
 //! Same input, same bits on the CUDA device.
 #![cfg(feature = "cuda")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! What the CUDA device says when the machine fails it, and that a new one works afterwards. On the virtual GPU only.
 #![cfg(feature = "cuda")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Logits on the CUDA device against float64, transformers and peft, see `common/parity.rs`.
 #![cfg(feature = "cuda")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Decoding on real transformers: every answer equals, bit by bit, what separate whole passes over whole histories give.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use biomistral_nlu::decode::{
     Candidate, ChoiceRequest, Constraint, Decoder, DecoderOptions, Generated, Generation, Mode, Scores, SpanGrammar,

@@ -1,5 +1,5 @@
 //! Logits on the processor against float64, transformers and peft, see `common/parity.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 

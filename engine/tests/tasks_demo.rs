@@ -1,5 +1,5 @@
 //! All seven tasks on the demo model: answers are verbatim, probabilities are those of the candidates shown.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 use biomistral_nlu::decode::{Continuation, Decoder, DecoderOptions};
 use biomistral_nlu::task::*;

@@ -1,5 +1,5 @@
 //! Our ids against those of `sentencepiece` and `tokenizers`, committed by `tests/python/tokenizer_parity.py`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! Attention on a device: against f64, and bit for bit against itself in every other way of asking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,4 +1,5 @@
 //! Faults through cudarc: when they show, how long they stay, and how a process gets out of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Memory through cudarc: allocation, copies, fills, pinned and managed memory, pools, what is left.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Modules, functions, launches and devices through cudarc: what is accepted, what is refused and with which code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
 
@@ -127,7 +128,8 @@ fn parameters_may_come_in_one_buffer() {
     };
     let mut packed = [address, 77];
     let mut launch = |mut bytes: usize| {
-        let (buffer, size) = (1 as *mut c_void, 2 as *mut c_void);
+        let (buffer, size) =
+            (std::ptr::without_provenance_mut::<c_void>(1), std::ptr::without_provenance_mut::<c_void>(2));
         let mut extra =
             [buffer, packed.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), std::ptr::null_mut::<c_void>()];
         let (raw, none) = (function.cu_function(), std::ptr::null_mut());

@@ -1,4 +1,5 @@
 //! How the virtual GPU comes into a process, and that it comes into no other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUresult;
