@@ -331,6 +331,27 @@ fn reads_after_the_release_are_not_part_of_it() {
 }
 
 #[test]
+fn every_block_that_read_is_remembered() {
+    let mut grid = Grid::new(3);
+    let release = |grid: &mut Grid, block: usize| {
+        grid.blocks[block].fence(0, Scope::Gpu);
+        grid.strong(block, 0, ADD, 2048).unwrap();
+    };
+    grid.touch(0, 0, false, 0).unwrap();
+    grid.touch(1, 0, false, 0).unwrap();
+    release(&mut grid, 1);
+    grid.strong(2, 0, ADD, 2048).unwrap();
+    assert_eq!(grid.touch(2, 0, true, 0).unwrap_err().other.unwrap().block, Some(0));
+    // A block's second read is not part of what it released after its first.
+    grid.touch(0, 0, false, 64).unwrap();
+    grid.touch(1, 0, false, 64).unwrap();
+    release(&mut grid, 0);
+    grid.touch(0, 0, false, 64).unwrap();
+    grid.strong(1, 0, ADD, 2048).unwrap();
+    assert!(grid.touch(1, 0, true, 64).is_err());
+}
+
+#[test]
 fn a_barrier_of_its_own_does_not_order_a_block_after_others() {
     let mut grid = Grid::new(2);
     grid.touch(0, 0, false, 0).unwrap();
