@@ -116,6 +116,7 @@ fn elapsed_time_covers_what_lies_between() {
     assert_eq!(code(elapsed()), CUresult::CUDA_ERROR_INVALID_HANDLE, "never recorded");
     let begun = Instant::now();
     start.record(&stream).unwrap();
+    start.synchronize().unwrap();
     let held = hold(&stream);
     end.record(&stream).unwrap();
     assert_eq!(code(elapsed()), CUresult::CUDA_ERROR_NOT_READY);
@@ -123,7 +124,7 @@ fn elapsed_time_covers_what_lies_between() {
     drop(held);
     end.synchronize().unwrap();
     let milliseconds = elapsed().unwrap();
-    assert!((29.0..=begun.elapsed().as_secs_f32() * 1e3).contains(&milliseconds), "{milliseconds}");
+    assert!((30.0..=begun.elapsed().as_secs_f32() * 1e3).contains(&milliseconds), "{milliseconds}");
 
     let untimed = context.new_event(None).unwrap();
     untimed.record(&stream).unwrap();
@@ -188,6 +189,27 @@ fn forked_streams_join_again() {
     }
     let read: Vec<u32> = counts.iter().map(|count| stream.clone_dtoh(count).unwrap()[0]).collect();
     assert_eq!(read, [1000, 2000, 3000]);
+}
+
+#[test]
+fn kernels_of_two_streams_run_at_the_same_time() {
+    let _gpu = gpu();
+    let context = CudaContext::new(0).unwrap();
+    // SAFETY: the two streams share the flag on purpose.
+    unsafe { context.disable_event_tracking() };
+    let module = module(&context);
+    let (first, second) = (context.new_stream().unwrap(), context.new_stream().unwrap());
+    let flag = first.alloc_zeros::<u32>(1).unwrap();
+    first.synchronize().unwrap();
+    let one_thread = LaunchConfig { block_dim: (1, 1, 1), ..ONE_WARP };
+    // The first kernel ends only when the second has run.
+    for (stream, name) in [(&first, "wait"), (&second, "signal")] {
+        let function = module.load_function(name).unwrap();
+        // SAFETY: the kernel's argument.
+        unsafe { stream.launch_builder(&function).arg(&flag).launch(one_thread) }.unwrap();
+    }
+    first.synchronize().unwrap();
+    assert_eq!(first.clone_dtoh(&flag).unwrap(), [1]);
 }
 
 #[test]

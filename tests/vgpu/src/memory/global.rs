@@ -1,43 +1,48 @@
 //! Accesses of a launch to device memory.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::traffic::sectors;
 use super::{Access, At, Checks, Definedness, Lanes, arena, check_aligned, shadow};
 use crate::report::{Checked, FaultKind, Footprint, Violation};
 use crate::sync::{GlobalRaces, Locations};
 
-/// What the checks know about one kernel launch. It holds the device: a second one waits until the first is dropped.
+/// Tables of accesses that no launch uses: they are large, so they are kept.
+static SPARE: Mutex<Vec<GlobalRaces>> = Mutex::new(Vec::new());
+
+/// What the checks know about one kernel launch. Launches of several streams, or of several tests, run side by side; races are
+/// looked for within each.
 pub struct Launch {
-    pub(super) checks: Checks,
     /// What strong operations on global memory have released.
     pub(super) locations: Locations,
-    /// The tables stay with the device, as they are large.
-    device: MutexGuard<'static, Option<GlobalRaces>>,
+    races: Option<GlobalRaces>,
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        SPARE.lock().unwrap_or_else(PoisonError::into_inner).extend(self.races.take());
+    }
 }
 
 impl Launch {
-    /// Begins a launch, waiting for the one that runs.
+    /// Begins a launch.
     pub fn begin(checks: Checks) -> Launch {
-        static DEVICE: Mutex<Option<GlobalRaces>> = Mutex::new(None);
-        let mut device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-        if device.is_none() {
-            *device = GlobalRaces::new();
-        }
-        if let Some(races) = device.as_mut() {
+        let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut races = if checks.races { spare().or_else(GlobalRaces::new) } else { None };
+        if let Some(races) = races.as_mut() {
             races.start();
         }
-        Launch { checks, locations: Locations::default(), device }
+        Launch { locations: Locations::default(), races }
     }
 
     /// Distinct sectors of global memory touched so far; zero when races are not checked.
     pub fn footprint(&self) -> Footprint {
-        self.device.as_ref().map_or_else(Footprint::default, GlobalRaces::footprint)
+        self.races.as_ref().map_or_else(Footprint::default, GlobalRaces::footprint)
     }
 
     /// The table of accesses, when races are checked.
     pub(super) fn races(&mut self) -> Option<&mut GlobalRaces> {
-        if self.checks.races { self.device.as_mut() } else { None }
+        self.races.as_mut()
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use vgpu::Control;
 
 /// `vadd`: c = a + b. `count`: n times around a loop, then writes n. `reverse`: through dynamic shared memory. `bounded`: at
-/// most 128 threads. `answer`: a variable of the module.
+/// most 128 threads. `wait`: until the flag that `signal` sets is not 0. `answer`: a variable of the module.
 pub const KERNELS: &str = include_str!("kernels.ptx");
 
 /// The device of one test, which no other test uses meanwhile: settings and faults belong to the process.
