@@ -9,6 +9,7 @@ pub mod decode;
 pub mod device;
 mod error;
 pub mod model;
+pub mod random;
 pub mod task;
 pub mod text;
 pub mod weights;

@@ -8,6 +8,7 @@
 //! Operations are fused as a GPU wants them: projection with rotary embedding and cache write, gate and up with SwiGLU,
 //! projection with residual add. A device may split them; the model is written once over this trait.
 
+mod backward;
 mod choice;
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -17,6 +18,7 @@ mod plan;
 #[cfg(test)]
 pub(crate) mod reference;
 
+pub use backward::{AdamStep, Backward, LossGradient, Moments, Output, PackedRows, Term, Update};
 pub use choice::DeviceChoice;
 pub use layout::{Layout, SequenceRows};
 pub use plan::{Granularity, MemoryPlan};
@@ -180,64 +182,4 @@ pub enum RowSelection<'a> {
     All(usize),
     /// These rows, in this order.
     Some(&'a [u32]),
-}
-
-/// The backward of each forward operation; training asks for it, inference never does.
-///
-/// Gradients of activations are f32 where the activation is the residual stream and bf16 where it is a matrix input; no
-/// operation adds floats in an order that depends on scheduling.
-pub trait Backward: Device {
-    /// `dx = dy · W` (plus the adapter's part), `dy: [T, N]`, `dx: [T, K]`.
-    fn linear_dx(
-        &self,
-        dy: &Self::Buffer<bf16>,
-        weight: Linear<'_, Self>,
-        t: usize,
-        dx: &mut Self::Buffer<f32>,
-    ) -> Result<()>;
-    /// `dw += dyᵀ · x`, `[N, K]` f32, rows summed in chunks fixed by position.
-    fn linear_dw(
-        &self,
-        dy: &Self::Buffer<bf16>,
-        x: &Self::Buffer<bf16>,
-        t: usize,
-        dw: &mut Self::Buffer<f32>,
-    ) -> Result<()>;
-    /// Gradients of RMSNorm with respect to `h` (added) and `w` (added).
-    fn rms_norm_backward(
-        &self,
-        dx: &Self::Buffer<bf16>,
-        h: &Self::Buffer<f32>,
-        w: &Self::Buffer<f32>,
-        eps: f32,
-        dh: &mut Self::Buffer<f32>,
-        dw: &mut Self::Buffer<f32>,
-    ) -> Result<()>;
-    /// Gradients of attention with respect to `q`, `k`, `v` before the rotary embedding.
-    fn attention_backward(
-        &self,
-        d_o: &Self::Buffer<bf16>,
-        at: &mut Attention<'_, Self>,
-        rope: &RopeTable<Self>,
-        dqkv: [&mut Self::Buffer<bf16>; 3],
-    ) -> Result<()>;
-    /// Gradients of SwiGLU with respect to gate and up.
-    fn swiglu_backward(
-        &self,
-        da: &Self::Buffer<bf16>,
-        gate: &Self::Buffer<bf16>,
-        up: &Self::Buffer<bf16>,
-        d: [&mut Self::Buffer<bf16>; 2],
-    ) -> Result<()>;
-    /// Gradient of the embedding table: rows of equal token are summed in row order.
-    fn embed_backward(&self, dh: &Self::Buffer<f32>, tokens: &[u32], dtable: &mut Self::Buffer<f32>) -> Result<()>;
-    /// Cross-entropy over the full vocabulary in chunks: losses per row, and `dx`, without keeping logits.
-    fn cross_entropy(
-        &self,
-        x: &Self::Buffer<bf16>,
-        head: &Self::Matrix,
-        targets: &[u32],
-        losses: &mut [f64],
-        dx: &mut Self::Buffer<f32>,
-    ) -> Result<()>;
 }

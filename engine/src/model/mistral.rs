@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// One transformer block.
-struct Block<D: Device> {
-    input_norm: D::Buffer<f32>,
-    attention_norm: D::Buffer<f32>,
+pub(super) struct Block<D: Device> {
+    pub(super) input_norm: D::Buffer<f32>,
+    pub(super) attention_norm: D::Buffer<f32>,
     /// In the order of [`Projection::ALL`].
-    projections: [D::Matrix; 7],
+    pub(super) projections: [D::Matrix; 7],
 }
 
 /// Activations of a pass, grown to the largest pass so far.
@@ -34,12 +34,12 @@ pub(super) struct Scratch<D: Device> {
 pub struct Mistral<D: Device> {
     pub(super) device: D,
     pub(super) config: ModelConfig,
-    embedding: D::Matrix,
+    pub(super) embedding: D::Matrix,
     /// `None` where the head is the embedding table.
-    head: Option<D::Matrix>,
-    norm: D::Buffer<f32>,
-    blocks: Vec<Block<D>>,
-    rope: RopeTable<D>,
+    pub(super) head: Option<D::Matrix>,
+    pub(super) norm: D::Buffer<f32>,
+    pub(super) blocks: Vec<Block<D>>,
+    pub(super) rope: RopeTable<D>,
     adapters: RwLock<Adapters<D>>,
 }
 

@@ -6,6 +6,7 @@ mod mistral;
 mod open;
 mod pages;
 mod session;
+pub mod training;
 
 pub use mistral::Mistral;
 pub use open::{Opening, Placement, open};

@@ -6,6 +6,7 @@
 use super::dequantize::round;
 use super::safetensors::{INDEX, SINGLE};
 use super::{Checkpoint, ModelConfig};
+use crate::random::mix;
 use crate::{Error, Result};
 use half::bf16;
 use rayon::prelude::*;
@@ -119,14 +120,6 @@ pub(super) fn random_sharded(
         }
         Ok(())
     })
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a counter becomes 64 random bits.
-fn mix(counter: u64) -> u64 {
-    let x = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// Mean 0, standard deviation 1, near enough to normal: the sum of four uniform 16-bit numbers, centred and scaled.

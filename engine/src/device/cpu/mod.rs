@@ -4,6 +4,7 @@
 //! rows, tile or threads: a row of a prompt and the same row decoded alone have the same bits.
 
 mod attention;
+mod backward;
 mod buffer;
 mod head;
 mod kernel;

@@ -210,7 +210,7 @@ unsafe fn dots_run<const T: usize, const N: usize>(
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-fn dot(acc: __m512, x: __m512i, w: __m512i) -> __m512 {
+pub fn dot(acc: __m512, x: __m512i, w: __m512i) -> __m512 {
     // SAFETY: both types are 64 bytes of plain data.
     unsafe { _mm512_dpbf16_ps(acc, transmute::<__m512i, __m512bh>(x), transmute::<__m512i, __m512bh>(w)) }
 }
@@ -262,23 +262,27 @@ fn pack_group(rows: &[&[bf16]], pairs: &mut [u32], stride: usize, cols: usize, a
         // SAFETY: the masks leave elements below `k`, the length of each row; position · stride + c · cols + at + 16
         // <= 16 · stride <= the length of `pairs`.
         unsafe {
+            // Reversing bits is its own inverse: `lane` also says where a lane stands.
             let out = pairs.as_mut_ptr().add(c * cols + at);
             if masks == [u32::MAX; GROUP] {
-                transpose(|i| _mm512_loadu_si512(row[i].add(c * CHUNK).cast()), out, stride);
+                transpose(|i| _mm512_loadu_si512(row[i].add(c * CHUNK).cast()), |l| out.add(lane(l) * stride));
             } else {
-                transpose(|i| _mm512_maskz_loadu_epi16(masks[i], row[i].add(c * CHUNK).cast()), out, stride);
+                transpose(
+                    |i| _mm512_maskz_loadu_epi16(masks[i], row[i].add(c * CHUNK).cast()),
+                    |l| out.add(lane(l) * stride),
+                );
             }
         }
     }
 }
 
-/// Writes the transpose of 16 rows of 16 pairs: column `lane(position)` to `out + position · stride`.
+/// Writes the transpose of 16 rows of 16 pairs: column `l` to `place(l)`.
 ///
 /// # Safety
-/// `out` has room for that.
+/// Each place has room for 16 pairs.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-unsafe fn transpose(row: impl Fn(usize) -> __m512i, out: *mut u32, stride: usize) {
+pub unsafe fn transpose(row: impl Fn(usize) -> __m512i, place: impl Fn(usize) -> *mut u32) {
     // Blocks of 4 × 4: quarter q of c[g][j] is column 4q + j of rows 4g..4g+4 ...
     let c: [[__m512i; 4]; 4] = std::array::from_fn(|g| {
         let (a, b, c, d) = (row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3));
@@ -298,8 +302,8 @@ unsafe fn transpose(row: impl Fn(usize) -> __m512i, out: *mut u32, stride: usize
             _mm512_shuffle_i32x4::<0xdd>(odd.0, odd.1),
         ];
         for (q, column) in columns.into_iter().enumerate() {
-            // Reversing bits is its own inverse: `lane` also says where a lane stands. SAFETY: the caller's.
-            unsafe { _mm512_storeu_si512(out.add(lane(4 * q + j) * stride).cast(), column) };
+            // SAFETY: the caller's.
+            unsafe { _mm512_storeu_si512(place(4 * q + j).cast(), column) };
         }
     }
 }
