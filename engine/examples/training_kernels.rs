@@ -69,7 +69,9 @@ fn main() {
                 report(threads, &format!("linear_dw {n}x{k}"), flops, 10, || {
                     cpu.linear_dw((&dy, n), (&x, k), T, &mut dw).unwrap();
                 });
-            });
+                Ok(())
+            })
+            .unwrap();
         }
         for (n, k) in [(16, 576), (16, 1536)] {
             let (a, x, du) = (matrix(&cpu, n, k), halves(&cpu, T * k), halves(&cpu, T * n));
@@ -81,7 +83,9 @@ fn main() {
                 report(threads, &format!("dA, {n}x{k}"), 2 * T * n * k, 10, || {
                     cpu.linear_dw((&du, n), (&x, k), T, &mut da).unwrap();
                 });
-            });
+                Ok(())
+            })
+            .unwrap();
         }
         let (v, c) = (49_152, 576);
         let (head, x) = (matrix(&cpu, v, c), halves(&cpu, T * c));
@@ -92,7 +96,9 @@ fn main() {
                 let gradient = LossGradient { weight: 1.0, dx: &mut dx, dhead: None };
                 cpu.cross_entropy(&x, &head, &targets, Some(gradient)).unwrap();
             });
-        });
+            Ok(())
+        })
+        .unwrap();
         for length in [128, 1024] {
             let (heads, kv_heads, head_dim) = (9, 3, 64);
             let examples: Vec<_> = (0..T).step_by(length).map(|start| start..start + length).collect();
@@ -109,7 +115,9 @@ fn main() {
                     let d = [&mut dq, &mut dk, &mut dv];
                     cpu.packed_attention_backward([&q, &k, &k], (&o, &lse), &d_o, &rows, d).unwrap();
                 });
-            });
+                Ok(())
+            })
+            .unwrap();
         }
     }
 }

@@ -160,7 +160,7 @@ fn examples_of_a_batch_do_not_see_each_other_and_gradients_add_up() {
     let mut apart = learner("mistral_window", Isa::detect(), 1, &lora(0.0));
     let mut each = Vec::new();
     for rows in &case.examples {
-        let examples = [0..rows.len()];
+        let examples: Vec<_> = std::iter::once(0..rows.len()).collect();
         let batch =
             Batch { tokens: &case.tokens[rows.clone()], examples: &examples, labels: &case.labels[rows.clone()] };
         each.extend(apart.backward(&batch, 0.125, 0).unwrap());
@@ -266,7 +266,12 @@ fn state_that_was_stored_goes_on_to_the_same_bits() {
         };
         let stored = |learner: &Learner<Cpu>| {
             let mut values = BTreeMap::new();
-            learner.store(&mut |name, state| Ok(drop(values.insert(name.to_string(), state)))).unwrap();
+            learner
+                .store(&mut |name, state| {
+                    values.insert(name.to_string(), state);
+                    Ok(())
+                })
+                .unwrap();
             values
         };
         let mut through = learner("llama_tied_odd", Isa::detect(), 2, &tuning);

@@ -46,6 +46,7 @@ pub struct ScoreRow<'a> {
 }
 
 /// The kernels of one instruction set, safe to call on the machine that [`kernels`] gave them to.
+#[allow(clippy::type_complexity)] // Plain functions, each documented where it stands.
 pub struct Kernels {
     /// Packs up to 16 rows whose elements are summed over: column `at + row` of `[pairs, cols]`; absent rows are zero.
     pub transpose: fn(rows: &[&[bf16]], out: &mut [u32], cols: usize, at: usize),

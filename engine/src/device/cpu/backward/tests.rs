@@ -226,7 +226,8 @@ fn attention_and_its_gradients_agree_with_f64() {
             for side in 0..3 {
                 agrees(&format!("{name} gradient {side}"), &grads[side], &all(&|e| &e.d[side]), 1.0 / 64.0);
             }
-            let now: Vec<Vec<u32>> = [&narrow(&o), &*lse, &*grads[0], &*grads[1], &*grads[2]].map(|x| bits(x)).to_vec();
+            let now: Vec<Vec<u32>> =
+                [&narrow(&o)[..], &lse[..], &grads[0][..], &grads[1][..], &grads[2][..]].map(bits).to_vec();
             match &first {
                 Some((isa, bits)) if *isa == cpu.isa() => assert!(*bits == now, "{name}: bits differ by threads"),
                 _ => first = Some((cpu.isa(), now)),
