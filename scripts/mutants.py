@@ -38,6 +38,13 @@ OPERATORS = [  # kind, pattern, replacement
     ("sign", r"-(__fmul_rn|1\.44)", r"\1"),
     ("term", r" \+ (lane|warp|thread|row|token|pair|head|slot)\w* [*/%] \d+", ""),
     ("term", r" && ", " || "),
+    ("swizzle", r"chunk \^ exchange\(row\)", "chunk"),
+    ("swizzle", r"address \^ ", "address + "),
+    ("scale", r", scale\)", ", 1.0f)"),
+    ("scale", r", shrink\[[^]]*\]", ", 1.0f"),
+    ("term", r", (shuffle|quad)_xor\((\w+(?:\[r\])?), \d\)", r", \2"),
+    ("term", r"\? (.*) : 0;", r"? \1 : \1;"),
+    ("term", r" == none\(\)", " != none()"),
     ("term", r"live >> i & 1 \? bytes : 0", "bytes"),
     ("term", r"live = (.*);", "live = true;"),
 ]
@@ -48,7 +55,7 @@ def mutants(only):
         lines = path.read_text().splitlines()
         for number, line in enumerate(lines):
             code = line.split("//")[0]
-            if not code.strip() or re.match(r"\s*(#|template|static_assert|using|for \(int (i|j|s) = 0)", code):
+            if not code.strip() or re.match(r"\s*(#|template|static_assert|using|for \(int (i|j|s|n|e|r|step) = 0)", code):
                 continue
             for kind, pattern, replacement in OPERATORS:
                 for found in re.finditer(pattern, code):
@@ -176,7 +183,8 @@ def main():
             if outcome is None and not changed:
                 outcome = "same code"
             if outcome is None:
-                wanted = {"gemm" if unit in PRODUCTS else "attention" for unit in changed}
+                wanted = {"gemm" if unit in PRODUCTS else "attention" if unit.startswith("attention") else "rows"
+                          for unit in changed}
                 by = killer([tests[t] for t in sorted(wanted) if t in tests], folder)
                 outcome = f"killed by {by}" if by else "SURVIVED"
             shutil.rmtree(folder)
