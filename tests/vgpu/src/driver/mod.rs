@@ -2,7 +2,7 @@
 //!
 //! Every stream has a queue and a thread of its own; what a launch or a copy does wrong shows where it does on a GPU: at the
 //! next call that waits, and at every call after that until the context is gone. What only tests need (settings, injected
-//! failures, reports) is exported beside it under names that begin with `vgpu`, see [`crate::loading`].
+//! failures, reports) is exported beside it under names that begin with `vgpu`, see [`crate::load`].
 #![allow(non_snake_case, reason = "the driver's own names")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
