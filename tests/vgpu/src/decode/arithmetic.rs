@@ -107,7 +107,7 @@ impl Decoder<'_, '_> {
         if matches!(ty, Type::Predicate | Type::B128 | Type::U8 | Type::S8) {
             return None;
         }
-        if !supported(op, self.inst.ty, self.inst.round) {
+        if !supported(op, self.inst.ty, self.inst.round) || self.statement.operands.len() > 5 {
             return None;
         }
         self.result(0, 0, ty)?;
@@ -142,7 +142,7 @@ impl Decoder<'_, '_> {
             _ if self.has("hi") => CarryBase::MadHigh,
             _ => CarryBase::MadLow,
         };
-        if !matches!(ty, Type::U32 | Type::S32 | Type::U64 | Type::S64) {
+        if !matches!(ty, Type::U32 | Type::S32 | Type::U64 | Type::S64) || self.statement.operands.len() > 5 {
             return None;
         }
         self.result(0, 0, ty)?;

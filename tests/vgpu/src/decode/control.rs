@@ -94,11 +94,11 @@ impl Decoder<'_, '_> {
             Some(_) if self.has("and") => (Some(BarrierReduce::And), 1),
             Some(_) => (Some(BarrierReduce::Or), 1),
         };
-        let mut count = self.statement.operands.len() - first;
+        let mut count = self.statement.operands.len().checked_sub(first)?;
         if reduce.is_some() {
             let ty = if reduce == Some(BarrierReduce::Count) { Type::U32 } else { Type::Predicate };
             self.result(0, 0, ty)?;
-            count -= 1;
+            count = count.checked_sub(1)?;
             self.predicate(2, first + count)?;
         }
         self.source(0, first, Type::U32)?;

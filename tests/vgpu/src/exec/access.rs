@@ -306,7 +306,10 @@ impl Run<'_> {
         if partial {
             self.check_address(warp, i.src[2], lanes)?;
             sizes = *r.word(i.src[2]);
-            let long = (0..32).filter(|l| lanes >> l & 1 == 1 && sizes[*l] > i.imm).fold(0, |m, l| m | 1u32 << l);
+            let mut long = 0;
+            for (lane, size) in sizes.iter().enumerate() {
+                long |= u32::from(*size > i.imm) << lane & lanes;
+            }
             if long != 0 {
                 let note = format!("the source size exceeds the {} bytes of the copy", i.imm);
                 return Err(Violation::new(FaultKind::InvalidInstruction, long, note));

@@ -43,10 +43,11 @@ pub(super) struct Run<'a> {
 
 /// Warp instructions of a turn when nothing is shuffled: long enough to cost nothing, short enough for spinning warps.
 const TURN: u64 = 1 << 16;
-/// Warp instructions after which a block that is still running gets company: it may wait for another one.
-const PATIENCE: u64 = 1 << 21;
-/// Blocks that are resident at once when one of them waits for others.
-const COMPANY: usize = 64;
+/// A block that is still running after this many warp instructions gets company, twice as much each time they pass again: it may
+/// wait for a block that has not started.
+const PATIENCE: u64 = 1 << 19;
+/// The company stops doubling here.
+const DOUBLINGS: u64 = 12;
 
 /// Runs the grid to its end on the calling thread.
 ///
@@ -103,10 +104,12 @@ impl Run<'_> {
         }
         let program = self.program;
         let mut waiting = order(blocks, self.options.schedule, &mut self.random);
-        let mut room = if cooperative { blocks as usize } else { self.options.resident_blocks.max(1) as usize };
+        let least = if cooperative { blocks as usize } else { self.options.resident_blocks.max(1) as usize };
         let mut residents: Vec<Resident> = Vec::new();
         let mut idle: Vec<Resident> = Vec::new();
         loop {
+            let oldest = residents.iter().map(|resident| resident.issued).max().unwrap_or(0);
+            let room = least.saturating_mul(1 << (oldest / PATIENCE).min(DOUBLINGS));
             while residents.len() < room {
                 let Some(number) = waiting.next() else { break };
                 let mut resident = idle.pop().unwrap_or_else(|| Resident::new(program, grid, checks.clone()));
@@ -124,9 +127,6 @@ impl Run<'_> {
                 } else {
                     next += 1;
                 }
-            }
-            if residents.iter().any(|resident| resident.issued > PATIENCE) {
-                room = room.max(COMPANY);
             }
         }
     }

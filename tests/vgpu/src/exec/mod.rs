@@ -14,7 +14,7 @@ mod resident;
 mod special;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod warp;
 
 pub use launch::{Launch, launch};

@@ -23,16 +23,23 @@ enum Next {
 
 impl Run<'_> {
     /// Runs the warp until it waits, is done, or has executed `length` instructions.
+    #[cfg(not(target_arch = "x86_64"))]
     pub(super) fn turn(&mut self, block: &mut Resident, warp: &mut Warp, length: u64) -> Result<(), Stop> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2") {
-            // SAFETY: the machine has these features.
-            return unsafe { self.turn_avx2(block, warp, length) };
-        }
         self.turn_anywhere(block, warp, length)
     }
 
-    /// The same code, compiled for lanes of eight.
+    /// Runs the warp until it waits, is done, or has executed `length` instructions. Compiled once, for machines with AVX2: a
+    /// second copy of the interpreter would double the time to build it.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn turn(&mut self, block: &mut Resident, warp: &mut Warp, length: u64) -> Result<(), Stop> {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2") {
+            // SAFETY: the machine has these features; all that have them have the others that `turn_avx2` names.
+            return unsafe { self.turn_avx2(block, warp, length) };
+        }
+        let note = "the virtual GPU needs a processor with AVX2 and FMA";
+        Err(Stop { violation: Violation::new(FaultKind::Unsupported, 0, note), pc: warp.pc })
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt,f16c")]
     fn turn_avx2(&mut self, block: &mut Resident, warp: &mut Warp, length: u64) -> Result<(), Stop> {

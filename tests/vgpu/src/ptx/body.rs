@@ -28,7 +28,12 @@ struct Body {
     /// The last location at (file, line, column), for `inlined_at`.
     seen: HashMap<(u64, u64, u64), u32>,
     location: u32,
+    /// Operands that the current one stands in.
+    depth: u32,
 }
+
+/// `[{a|b}]` is three deep; real code needs no more.
+const MAX_DEPTH: u32 = 16;
 
 impl Body {
     fn chain(&self, scope: usize) -> impl Iterator<Item = &Scope> {
@@ -62,7 +67,8 @@ impl Parser<'_> {
         for (place, variable) in function.variables.iter().enumerate() {
             root.variables.insert(variable.name.clone(), place as u32);
         }
-        let mut body = Body { scopes: vec![root], current: 0, wanted: Vec::new(), seen: HashMap::new(), location: 0 };
+        let mut body =
+            Body { scopes: vec![root], current: 0, wanted: Vec::new(), seen: HashMap::new(), location: 0, depth: 0 };
         self.expect("{")?;
         loop {
             match self.peek() {
@@ -111,7 +117,7 @@ impl Parser<'_> {
             let count = if self.eat("<") {
                 let count = self.count()?;
                 self.expect(">")?;
-                if count > 1 << 22 {
+                if count > 1 << 22 || function.registers.len() > 1 << 24 {
                     return self.error(format!("{count} registers are too many"));
                 }
                 body.scope().ranges.push((name.to_owned(), count, first));
@@ -215,6 +221,16 @@ impl Parser<'_> {
     }
 
     fn operand(&mut self, body: &mut Body) -> Result<Operand, ParseError> {
+        if body.depth > MAX_DEPTH {
+            return self.error(format!("operands are nested more than {MAX_DEPTH} deep"));
+        }
+        body.depth += 1;
+        let operand = self.operand_inside(body);
+        body.depth -= 1;
+        operand
+    }
+
+    fn operand_inside(&mut self, body: &mut Body) -> Result<Operand, ParseError> {
         let first = match self.take() {
             "{" => self.list(body, "}")?,
             "(" => self.list(body, ")")?,

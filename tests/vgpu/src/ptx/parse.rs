@@ -204,10 +204,14 @@ impl<'a> Parser<'a> {
                 let n = self.count()? as usize;
                 self.expect("]")?;
                 size = match size.checked_mul(n) {
-                    Some(size) if size <= 1 << 32 => size,
-                    _ => return self.error(format!("'{name}' is larger than 4 GiB")),
+                    Some(size) => size,
+                    None => return self.error(format!("the size of '{name}' overflows")),
                 };
             }
+        }
+        let largest = if matches!(space, VariableSpace::Global | VariableSpace::Constant) { 1 << 32 } else { 1 << 24 };
+        if size > largest {
+            return self.error(format!("'{name}' has {size} bytes, more than the {largest} of its space"));
         }
         let align = align.unwrap_or(element * lanes).max(1);
         if !align.is_power_of_two() {

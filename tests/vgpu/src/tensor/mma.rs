@@ -213,13 +213,21 @@ fn double(r: &mut Registers, i: &Inst) {
 }
 
 /// Definedness of an mma: an element of D is defined if its row of A, its column of B and its element of C are.
+#[inline(always)]
 pub fn defined(r: &mut Registers, i: &Inst, mma: Mma) {
     let results = i.list_results as usize;
-    let masks: Vec<u32> = i.list[results..].iter().map(|row| r.defined(*row)).collect();
-    if masks.iter().all(|mask| *mask == FULL) {
+    let known = i.list[results..].iter().fold(FULL, |all, row| all & r.defined(*row));
+    if known == FULL {
         i.list[..results].iter().for_each(|row| r.define(*row, FULL, FULL));
         return;
     }
+    defined_in_part(r, i, mma);
+}
+
+#[cold]
+fn defined_in_part(r: &mut Registers, i: &Inst, mma: Mma) {
+    let results = i.list_results as usize;
+    let masks: Vec<u32> = i.list[results..].iter().map(|row| r.defined(*row)).collect();
     let Some([_, a_count, b_count, _]) = fragments(mma) else { return };
     let (a, rest) = masks.split_at(a_count);
     let (b, c) = rest.split_at(b_count);

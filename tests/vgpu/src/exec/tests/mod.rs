@@ -5,7 +5,7 @@ mod compare;
 mod control;
 mod convert;
 mod float;
-mod harness;
+pub(crate) mod harness;
 mod integer;
 mod memory;
 mod special;
