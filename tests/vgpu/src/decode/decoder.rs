@@ -204,7 +204,11 @@ impl Decoder<'_, '_> {
             match *modifier {
                 "global" | "const" => return Space::Global,
                 "local" => return Space::Local,
-                "param" | "param::entry" | "param::func" => return Space::Param,
+                "param" | "param::entry" if self.linker.module.functions[self.linker.function].entry => {
+                    return Space::Param;
+                }
+                // Parameters of a function lie in the thread's local memory.
+                "param" | "param::entry" | "param::func" => return Space::Local,
                 m if m.starts_with("shared") => return Space::Shared,
                 _ => {}
             }

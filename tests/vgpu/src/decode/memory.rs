@@ -158,10 +158,10 @@ impl Decoder<'_, '_> {
         self.result(0, 0, Type::U64)?;
         self.source(0, 1, Type::U64)?;
         let mut space = self.space();
-        if let Some((own, _)) = self.operand(1).and_then(|o| self.linker.variable(o)) {
-            if matches!(own, VariableSpace::Local | VariableSpace::CallParam) {
-                space = Space::Local;
-            }
+        if let Some((VariableSpace::Local | VariableSpace::CallParam, _)) =
+            self.operand(1).and_then(|o| self.linker.variable(o))
+        {
+            space = Space::Local;
         }
         self.set(if self.has("to") { Op::ToSpace(space) } else { Op::FromSpace(space) })
     }

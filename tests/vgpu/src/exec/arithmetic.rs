@@ -483,7 +483,7 @@ fn product_24(r: &mut Registers, i: &Inst, lanes: u32, high: bool) {
     if i.ty == Type::S32 {
         let narrow = |x: i32| i64::from(x << 8 >> 8);
         map3(r, i, lanes, |a: i32, b: i32, c: i32| {
-            let product = (narrow(a) * narrow(b) >> shift) as i32;
+            let product = ((narrow(a) * narrow(b)) >> shift) as i32;
             match (add, i.saturate) {
                 (false, _) => product,
                 (true, false) => product.wrapping_add(c),
@@ -493,7 +493,7 @@ fn product_24(r: &mut Registers, i: &Inst, lanes: u32, high: bool) {
     } else {
         let narrow = |x: u32| u64::from(x & 0xff_ffff);
         map3(r, i, lanes, |a: u32, b: u32, c: u32| {
-            let product = (narrow(a) * narrow(b) >> shift) as u32;
+            let product = ((narrow(a) * narrow(b)) >> shift) as u32;
             if add { product.wrapping_add(c) } else { product }
         });
     }

@@ -11,6 +11,9 @@ use crate::report::{Checked, FaultKind, Violation};
 use crate::sync::{Arrival, Step};
 use crate::tensor;
 
+/// Warp instructions after which a warp whose lanes diverged runs other lanes, whatever their place.
+const DIVERGED_TURN: u64 = 1 << 11;
+
 /// What the running split does after an instruction.
 enum Next {
     /// Goes on behind it.
@@ -48,6 +51,8 @@ impl Run<'_> {
 
     #[inline(always)]
     fn turn_anywhere(&mut self, block: &mut Resident, warp: &mut Warp, length: u64) -> Result<(), Stop> {
+        // Lanes apart from each other may wait for each other: short turns let all of them run.
+        let length = if warp.splits.is_empty() { length } else { length.min(DIVERGED_TURN) };
         let limit = self.issued + length;
         let program = self.program;
         loop {

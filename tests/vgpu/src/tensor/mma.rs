@@ -203,10 +203,10 @@ fn double(r: &mut Registers, i: &Inst) {
     let read = |row: u32| r.wide(row).map(f64::from_bits);
     let (a, b) = (read(i.list[2]), read(i.list[3]));
     let c = [read(i.list[4]), read(i.list[5])];
-    for q in 0..2 {
+    for (q, c) in c.iter().enumerate() {
         let values = std::array::from_fn(|lane| {
             let (g, n) = (lane / 4, 2 * (lane % 4) + q);
-            (0..4).fold(c[q][lane], |sum, k| a[4 * g + k].mul_add(b[4 * n + k], sum)).to_bits()
+            (0..4).fold(c[lane], |sum, k| a[4 * g + k].mul_add(b[4 * n + k], sum)).to_bits()
         });
         *r.wide_mut(i.list[q]) = values;
     }

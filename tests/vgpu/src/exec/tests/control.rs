@@ -1,6 +1,6 @@
 //! Divergence and reconvergence, calls, barriers, spinning, scheduling.
 
-use super::harness::{empty, entry, run, run_dynamic, upload, words};
+use super::harness::{empty, entry, module, run, run_dynamic, upload, words};
 use crate::exec::{Options, Schedule};
 use crate::report::FaultKind;
 
@@ -51,7 +51,7 @@ fn loops_with_different_trip_counts_meet_again() {
     let steps = |mut x: u32| {
         let mut n = 0;
         while x != 1 {
-            x = if x % 2 == 0 { x / 2 } else { 3 * x + 1 };
+            x = if x.is_multiple_of(2) { x / 2 } else { 3 * x + 1 };
             n += 1;
         }
         n
@@ -111,7 +111,7 @@ fn functions_with_parameters_and_frames() {
     let function = ".func (.param .b32 f_ret) f(.param .b32 f_x, .param .align 4 .b8 f_s[8])
     { .local .align 8 .b8 depot[16]; .reg .b64 sp, a; .reg .b32 x, b, i, v; .reg .pred p;
       mov.u64 sp, depot; cvta.local.u64 sp, sp;
-      ld.param.b32 x, [f_x]; ld.param.b32 b, [f_s+4];
+      ld.param.b32 x, [f_x]; mov.b64 a, f_s; ld.param.b32 b, [a+4];
       mov.u32 i, 0; mov.u64 a, sp;
       FILL: mul.lo.u32 v, i, 1000; st.u32 [a], v; add.u64 a, a, 4; add.u32 i, i, 1; setp.lt.u32 p, i, 4; @p bra FILL;
       and.b32 i, x, 3; mul.wide.u32 a, i, 4; add.u64 a, a, sp; ld.u32 v, [a];
@@ -314,7 +314,11 @@ fn dynamic_shared_memory_stands_behind_the_static_part() {
         );
     let out = upload(&[0; 256]);
     run_dynamic(&text, 1, 32, 128, &[out.address], &Options::default()).unwrap();
-    assert!(out.words().into_iter().step_by(2).all(|x| x == 32 + 128));
+    // The distance of the two, and the dynamic size.
+    let distance = out.words()[0] - 128;
+    assert!(distance >= 20 && distance % 16 == 0, "{distance}");
+    assert!(out.words().into_iter().step_by(2).all(|x| x == distance + 128));
+    assert_eq!(module(&text).function("k").unwrap().shared_bytes(), 20);
     let fault = run_dynamic(&text, 1, 32, 124, &[out.address], &Options::default()).unwrap_err();
     assert_eq!((fault.kind, fault.lanes), (FaultKind::OutOfBounds, 1 << 31), "{fault}");
 }

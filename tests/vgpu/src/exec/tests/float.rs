@@ -200,7 +200,7 @@ impl Table {
     fn new(ty: &str) -> Table {
         let (exponent_bits, fraction_bits) = if ty.starts_with("bf16") { (8, 7) } else { (5, 10) };
         let bias = (1 << (exponent_bits - 1)) - 1;
-        let infinity = ((1u32 << exponent_bits) - 1 << fraction_bits) as u16;
+        let infinity = (((1u32 << exponent_bits) - 1) << fraction_bits) as u16;
         let value = |bits: u16| {
             let (e, f) = (i32::from(bits >> fraction_bits), f64::from(bits & ((1 << fraction_bits) - 1)));
             let scale = 2f64.powi(-fraction_bits);
@@ -238,7 +238,7 @@ impl Table {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Equal if low != 0.0 => low > 0.0,
-            std::cmp::Ordering::Equal => self.values[above].1 % 2 == 0,
+            std::cmp::Ordering::Equal => self.values[above].1.is_multiple_of(2),
         };
         sign | if up_is_nearer { self.values[above].1 } else { self.values[below].1 }
     }

@@ -80,7 +80,7 @@ fn order_and_magnitude() {
     binary("min", &ALL, |a, b, _| Some(a.min(b)));
     binary("max", &ALL, |a, b, _| Some(a.max(b)));
     for ty in ["s16", "s32", "s64"] {
-        check(&format!("abs.{ty} %d, %a;"), ty, &[ty], |row| Some(int(ty, row[0]).abs() as u64));
+        check(&format!("abs.{ty} %d, %a;"), ty, &[ty], |row| Some(int(ty, row[0]).unsigned_abs() as u64));
         check(&format!("neg.{ty} %d, %a;"), ty, &[ty], |row| Some((-int(ty, row[0])) as u64));
     }
     for ty in ALL {
