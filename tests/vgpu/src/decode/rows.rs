@@ -90,7 +90,7 @@ impl SpecialRegister {
     }
 }
 
-/// Rows in the making: [`super::allocate`] gives them their final places.
+/// Rows in the making: `allocate` gives them their final places.
 #[derive(Clone, Debug)]
 pub struct RowTable {
     /// Bank and origin of each row; the first five are the fixed ones.
