@@ -269,8 +269,8 @@ fn a_lock_between_lanes_of_a_warp_makes_progress() {
     let text = entry(&["o"], CHAIN, body);
     for options in [Options::default(), shuffled(4)] {
         let out = upload(&words(&[0; 2]));
-        run(&text, 2, 64, &[out.address], &options).unwrap();
-        assert_eq!(out.words(), [0, 128]);
+        run(&text, 2, 8, &[out.address], &options).unwrap();
+        assert_eq!(out.words(), [0, 16]);
     }
 }
 
