@@ -316,7 +316,7 @@ fn dynamic_shared_memory_stands_behind_the_static_part() {
     run_dynamic(&text, 1, 32, 128, &[out.address], &Options::default()).unwrap();
     // The distance of the two, and the dynamic size.
     let distance = out.words()[0] - 128;
-    assert!(distance >= 20 && distance % 16 == 0, "{distance}");
+    assert!(distance >= 20 && distance.is_multiple_of(16), "{distance}");
     assert!(out.words().into_iter().step_by(2).all(|x| x == distance + 128));
     assert_eq!(module(&text).function("k").unwrap().shared_bytes(), 20);
     let fault = run_dynamic(&text, 1, 32, 124, &[out.address], &Options::default()).unwrap_err();
