@@ -13,7 +13,7 @@ import argparse, concurrent.futures, ctypes, json, os, pathlib, re, shutil, subp
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CU = ROOT / "kernels/cu"
 # Which test binary exercises a .cu file.
-PRODUCTS = {"gemm", "gemm_int8", "skinny", "skinny_int8"}
+PRODUCTS = {"gemm", "gemm_int8", "probe", "skinny", "skinny_int8"}
 
 OPERATORS = [  # kind, pattern, replacement
     ("barrier", r"__syncthreads\(\);", ";"),
@@ -78,7 +78,7 @@ class Nvrtc:
         """PTX of folder/NAME.cu, or None where it does not compile."""
         lib, program, size = self.lib, ctypes.c_void_p(), ctypes.c_size_t()
         source = (folder / f"{name}.cu").read_bytes()
-        lib.nvrtcCreateProgram(ctypes.byref(program), source, f"cu/{name}.cu".encode(), 0, None, None)
+        lib.nvrtcCreateProgram(ctypes.byref(program), source, str(folder / f"{name}.cu").encode(), 0, None, None)
         options = [b"--gpu-architecture=compute_80", b"--std=c++17", f"--include-path={folder}".encode()]
         status = lib.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
         ptx = None
@@ -107,6 +107,13 @@ def binaries():
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     artefacts = [json.loads(line) for line in made.splitlines() if line.startswith("{")]
     return {a["target"]["name"]: a["executable"] for a in artefacts if a.get("executable") and a["target"]["kind"] == ["test"]}
+
+
+def tests_of(unit):
+    """Names of the test binaries that run a .cu file's kernels."""
+    if unit in PRODUCTS:
+        return ["gemm"]
+    return ["attention"] if unit.startswith("attention") else ["rows"]
 
 
 def killer(tests, folder):
@@ -169,9 +176,8 @@ def main():
             (folder / name).write_text("\n".join(text) + "\n")
             for unit in units:
                 (folder / f"{unit}.ptx").write_text(base[unit])
-            outcome, changed = None, []
-            # Unit by unit, the quick ones first: most mutants die at once.
-            for unit in (u for u in units if name in uses[u]):
+            outcome = "same code"
+            for unit in (u for u in units if name in uses[u]):  # one by one: most mutants die in the first
                 ptx = nvrtc.compile(folder, unit)
                 if ptx is None:
                     outcome = "does not compile"
@@ -179,14 +185,10 @@ def main():
                 if ptx == base[unit]:
                     continue
                 (folder / f"{unit}.ptx").write_text(ptx)
-                changed.append(unit)
-            if outcome is None and not changed:
-                outcome = "same code"
-            if outcome is None:
-                wanted = {"gemm" if unit in PRODUCTS else "attention" if unit.startswith("attention") else "rows"
-                          for unit in changed}
-                by = killer([tests[t] for t in sorted(wanted) if t in tests], folder)
+                by = killer([tests[t] for t in tests_of(unit) if t in tests], folder)
                 outcome = f"killed by {by}" if by else "SURVIVED"
+                if by:
+                    break
             shutil.rmtree(folder)
             print(f"{outcome:60} {kind:8} {name}:{number + 1}: {mutated.strip()}", flush=True)
             return outcome, kind, name, mutated.strip()

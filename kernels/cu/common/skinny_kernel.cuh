@@ -46,8 +46,11 @@ struct SkinnyLogits {
     using Pairs = PlainPairs;
     static __device__ __forceinline__ void pair(const Params& p, i64 token, int pair, float lo, float hi) {
         float* to = reinterpret_cast<float*>(p.out) + token * p.ldo + 2 * pair;
-        to[0] = lo;
-        if (2 * pair + 1 < p.n) to[1] = hi;
+        if (2 * pair + 1 < p.n && p.ldo % 2 == 0) *reinterpret_cast<float2*>(to) = make_float2(lo, hi);
+        else {
+            to[0] = lo;
+            if (2 * pair + 1 < p.n) to[1] = hi;
+        }
     }
 };
 
