@@ -54,6 +54,14 @@ fn plain_products_of_odd_shapes() {
 }
 
 #[test]
+fn more_rows_than_a_raster_group() {
+    let Some(device) = Device::open("more_rows_than_a_raster_group") else { return };
+    // Nine tiles of rows: a full group of eight and one of one, over two and three tiles of columns.
+    verify(&device, &Case::new(Op::Add, 1030, 256, 16));
+    verify(&device, &Case::new(Op::Store, 1150, 258, 8));
+}
+
+#[test]
 fn swiglu() {
     let Some(device) = Device::open("swiglu") else { return };
     for (m, n, k) in [(1, 1, 16), (7, 72, 104), (129, 65, 33)] {
