@@ -116,7 +116,8 @@ impl Case {
         let half = if let Op::Qkv(_, _, d) = self.op { d / 2 } else { 1 };
         let angle = |i: usize| (i / half) as f64 * 10000f64.powf(-((i % half) as f64) / half as f64);
         let mut free: Vec<u32> = (0..64 * PAGES as u32).collect();
-        let slots = (0..self.m).map(|_| free.swap_remove(random.below(free.len()))).collect();
+        let rows = if matches!(self.op, Op::Qkv(..)) { self.m } else { 0 };
+        let slots = (0..rows).map(|_| free.swap_remove(random.below(free.len()))).collect();
         Data {
             x,
             weights,
@@ -166,7 +167,7 @@ impl Data {
             lora: kept.iter().map(|&l| (of(&self.lora[l].0, case.lora[l].rank), self.lora[l].1.clone())).collect(),
             h: self.h[row * case.columns()..(row + 1) * case.columns()].to_vec(),
             positions: vec![self.positions[row]],
-            slots: vec![self.slots[row]],
+            slots: self.slots.get(row).copied().into_iter().collect(),
             cos: self.cos.clone(),
             sin: self.sin.clone(),
             scale: self.scale,
