@@ -165,6 +165,11 @@ def main():
         scratch = pathlib.Path(scratch)
         base = dict(zip(units, pool.map(lambda unit: nvrtc.compile(CU, unit), units)))
 
+        for unit in units:
+            (scratch / f"{unit}.ptx").write_text(base[unit])
+        if by := killer(list(tests.values()), scratch):
+            sys.exit(f"the tests fail without a mutant: {by}")
+
         def try_one(item):
             index, (kind, name, number, code, mutated) = item
             if time.time() > deadline:
