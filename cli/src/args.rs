@@ -1,6 +1,6 @@
 //! The command line: verbs, flags and their help.
 
-use biomistral_nlu::device::DeviceChoice;
+use biomistral_nlu::device::{DeviceChoice, WeightStorage};
 use biomistral_nlu::task::Template;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -76,6 +76,9 @@ pub struct ModelArgs {
     /// Longest context in tokens that a GPU's memory is set aside for [default: the model's]
     #[arg(long, value_name = "N", help_heading = "Model")]
     pub context: Option<usize>,
+    /// How a GPU stores weights: bf16, or int8 (half the memory, other results)
+    #[arg(long, value_name = "STORAGE", default_value = "bf16", help_heading = "Model")]
+    pub weights: WeightStorage,
     /// Overwrite a GPU's memory that held texts before giving it back
     #[arg(long, help_heading = "Model")]
     pub wipe: bool,

@@ -31,6 +31,7 @@ pub fn open(args: &ModelArgs) -> Result<(Arc<dyn LanguageModel>, Option<AdapterI
         device: args.device,
         threads: args.threads.map(usize::from),
         context: args.context,
+        weights: args.weights,
         wipe: args.wipe,
     };
     let parts = adapter.as_ref().map_or(&[][..], PeftAdapter::parts);

@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::bits::{self, Model, config, random};
+use biomistral_nlu::model::{LanguageModel, Mistral};
+use common::bits::{self, Model, alone, config, random, read, text};
 use common::gpu::Gpu;
+use common::same_bits;
 
 /// Runs a test with and without a window.
 fn each(name: &str, test: impl Fn(&Model)) {
@@ -45,4 +47,37 @@ fn adapters_of_neighbours_change_nothing() {
 fn what_cannot_run_leaves_the_session_as_it_was() {
     let Some(gpu) = Gpu::take("what_cannot_run_leaves_the_session_as_it_was", "{}") else { return };
     bits::what_cannot_run_leaves_the_session_as_it_was(&gpu.open(&random(&config(None), 9), &[]));
+}
+
+#[test]
+fn decoding_replays_graphs_and_they_change_nothing() {
+    let Some(gpu) = Gpu::take("decoding_replays_graphs_and_they_change_nothing", "{}") else { return };
+    let model = Mistral::open(&random(&config(Some(50)), 7), gpu.cuda(), &[]).unwrap();
+    let mut s = LanguageModel::session(model.clone()).unwrap();
+    let sequence = s.sequence(None).unwrap();
+    let tokens = text(4, 75);
+    read(s.as_mut(), sequence, &tokens[..60], usize::MAX);
+    // Steps across the end of a page, where the page table grows.
+    let last = read(s.as_mut(), sequence, &tokens[60..], 1);
+    assert!(model.device().replays() >= 8, "{} replays", model.device().replays());
+    let model: Model = model;
+    assert!(same_bits(&last, &alone(&model, &tokens)));
+}
+
+#[test]
+fn sessions_on_several_threads_change_nothing() {
+    let Some(gpu) = Gpu::take("sessions_on_several_threads_change_nothing", "{}") else { return };
+    let model = gpu.open(&random(&config(None), 7), &[]);
+    let want: Vec<_> = (0..3).map(|i| alone(&model, &text(i, 40 + 30 * i))).collect();
+    std::thread::scope(|scope| {
+        for (i, want) in want.iter().enumerate() {
+            let model = &model;
+            scope.spawn(move || {
+                let mut s = model.clone().session().unwrap();
+                let sequence = s.sequence(None).unwrap();
+                let got = read(s.as_mut(), sequence, &text(i, 40 + 30 * i), 9);
+                assert!(same_bits(&got, want), "session {i}");
+            });
+        }
+    });
 }

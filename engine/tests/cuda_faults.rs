@@ -71,7 +71,7 @@ fn a_device_that_cannot_be_used_is_refused_in_one_sentence() {
         assert!(matches!(error, Error::Unsupported { .. } | Error::Format { .. }), "{settings}: {error:?}");
     }
     control.reset();
-    let error = Cuda::open(&CudaOptions { ordinal: 3, wipe: false }).err().unwrap();
+    let error = Cuda::open(&CudaOptions { ordinal: 3, ..CudaOptions::default() }).err().unwrap();
     assert!(error.to_string().contains("cuda:3"), "{error}");
     assert!(Cuda::open(&CudaOptions::default()).is_ok());
 }
@@ -108,8 +108,10 @@ fn memory_that_runs_out_anywhere_is_an_error_and_no_more() {
     let want = work(&gpu.open(&checkpoint, &[])).unwrap();
     let (mut opened, mut failed) = (0, 0);
     for kind in ["fail_allocation", "fail_pinned"] {
-        let mut n = 1;
-        loop {
+        // Until no allocation is that late: the cache alone, which asks for less when it cannot have what it wanted, makes some
+        // failures go unnoticed.
+        let (mut n, mut unnoticed) = (1, 0);
+        while unnoticed < 8 {
             control.configure(&format!(r#"{{"{kind}": {n}}}"#)).unwrap();
             let model: Result<Arc<Mistral<Cuda>>, _> =
                 Cuda::open(&CudaOptions::default()).and_then(|cuda| Mistral::open(&checkpoint, cuda, &[]));
@@ -133,9 +135,9 @@ fn memory_that_runs_out_anywhere_is_an_error_and_no_more() {
             match outcome {
                 Ok(logits) => {
                     assert!(same_bits(&logits, &want));
-                    break;
+                    unnoticed += 1;
                 }
-                Err(_) => failed += 1,
+                Err(_) => (failed, unnoticed) = (failed + 1, 0),
             }
             n += 1;
         }
@@ -211,7 +213,7 @@ fn what_held_a_text_is_wiped_when_asked() {
     let checkpoint = random(&config(None), 7);
     let traces = |wipe| {
         let before = counter(control, "traces");
-        let cuda = Cuda::open(&CudaOptions { ordinal: 0, wipe }).unwrap();
+        let cuda = Cuda::open(&CudaOptions { wipe, ..CudaOptions::default() }).unwrap();
         let model: Model = Mistral::open(&checkpoint, cuda, &[]).unwrap();
         alone(&model, &[33, 34, 35]);
         drop(model);

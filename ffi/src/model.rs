@@ -8,8 +8,8 @@ use crate::memory::{self, Sized32};
 use crate::result::{Outcome, bmn_result};
 use crate::runtime::{Runtime, bmn_runtime};
 use crate::status::*;
-use engine::device::MemoryPlan;
 use engine::device::cpu::Cpu;
+use engine::device::{MemoryPlan, WeightStorage};
 use engine::task::{Engine, EngineOptions, Template};
 use engine::weights::Checkpoint;
 use std::ffi::{CString, c_char};
@@ -137,7 +137,14 @@ fn plan(runtime: &Runtime, options: &EngineOptions) -> Result<MemoryPlan, Failur
     let config = checkpoint.config();
     let context = options.context.unwrap_or(config.max_positions).min(config.max_positions);
     let limit = runtime.memory_limit.unwrap_or(u64::MAX);
-    Ok(MemoryPlan::new(config, context, options.device.to_string(), (limit, limit), &Cpu::GRANULARITY))
+    Ok(MemoryPlan::new(
+        config,
+        context,
+        WeightStorage::Bf16,
+        options.device.to_string(),
+        (limit, limit),
+        &Cpu::GRANULARITY,
+    ))
 }
 
 /// What a model would need, as a result whose JSON has `weights`, `cache` (one sequence of `context` tokens), `activations` and

@@ -100,7 +100,7 @@ pub fn kernel(args: &BenchKernel) -> Result<()> {
         DeviceChoice::Auto => 0,
         DeviceChoice::Cpu => return Err(Stop::usage("bench kernel: expected a CUDA device, found cpu")),
     };
-    let cuda = Cuda::open(&CudaOptions { ordinal, wipe: false })?;
+    let cuda = Cuda::open(&CudaOptions { ordinal, ..CudaOptions::default() })?;
     let roof = cuda.roof()?;
     let m = measure(&Bench { cuda: &cuda, timed: !args.verify }, &shape)?;
     let rate = |n: usize| m.milliseconds.map(|ms| n as f64 / (ms * 1e-3));

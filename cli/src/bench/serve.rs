@@ -41,6 +41,7 @@ pub fn serve(args: &ModelArgs, workload: &Path, threads: usize) -> Result<()> {
     let engine = Arc::new(Engine::open(&EngineOptions {
         model: args.model.clone(),
         device: args.device,
+        weights: args.weights,
         threads: Some(threads),
         template: Some(Template::Zephyr),
         ..EngineOptions::default()

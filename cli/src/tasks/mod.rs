@@ -114,6 +114,7 @@ fn open(model: &ModelArgs, run: &Run) -> Result<Arc<Engine>> {
         device: model.device,
         threads: model.threads.map(usize::from),
         context: model.context,
+        weights: model.weights,
         wipe: model.wipe,
         template: run.template.map(Template::from),
         ..EngineOptions::default()

@@ -43,6 +43,28 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
+/// How the weights of projections are stored on a device. As text: `bf16` or `int8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightStorage {
+    /// As the checkpoint has them.
+    #[default]
+    Bf16,
+    /// Rounded to 8 bits with a scale per row: half the memory, and other results. On CUDA devices.
+    Int8,
+}
+
+impl FromStr for WeightStorage {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "bf16" => Ok(WeightStorage::Bf16),
+            "int8" => Ok(WeightStorage::Int8),
+            _ => Err(Error::invalid(format!("weights: expected bf16 or int8, found {text:?}"))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ mod plan;
 pub(crate) mod reference;
 
 pub use backward::{AdamStep, Backward, LossGradient, Moments, Output, PackedRows, Term, Update};
-pub use choice::DeviceChoice;
+pub use choice::{DeviceChoice, WeightStorage};
 pub use layout::{Layout, SequenceRows};
 pub use plan::{Granularity, MemoryPlan};
 
@@ -92,8 +92,12 @@ pub trait Device: Send + Sync + Sized + 'static {
     /// What decides the last bits of every result: device, instruction set, kernel set and reduction layout.
     fn fingerprint(&self) -> String;
 
-    /// Makes a weight resident. A mapped file may stay mapped.
+    /// Makes a weight resident, in the storage the device was opened for. A mapped file may stay mapped.
     fn matrix(&self, host: HostMatrix) -> Result<Self::Matrix>;
+    /// Makes a matrix resident as it is: an embedding table, a low-rank factor.
+    fn matrix_bf16(&self, host: HostMatrix) -> Result<Self::Matrix> {
+        self.matrix(host)
+    }
     /// A zeroed buffer of `len` elements.
     fn buffer<T: Element>(&self, len: usize) -> Result<Self::Buffer<T>>;
     /// Grows `buffer` to at least `len` elements, contents kept.

@@ -1,6 +1,7 @@
 //! What a model needs of a device's memory, computed before anything is allocated.
 
-use crate::weights::ModelConfig;
+use super::WeightStorage;
+use crate::weights::{EMBEDDING, ModelConfig};
 use crate::{Error, Result};
 use std::fmt;
 
@@ -45,12 +46,17 @@ impl MemoryPlan {
     pub fn new(
         config: &ModelConfig,
         context: usize,
+        storage: WeightStorage,
         device: String,
         (free, total): (u64, u64),
         of: &Granularity,
     ) -> Self {
         let padded = |columns: usize| columns.next_multiple_of(of.columns);
-        let tensors = config.tensors().map(|(_, shape)| match shape[..] {
+        let tensors = config.tensors().map(|(name, shape)| match shape[..] {
+            // A scale a row, and half the bytes.
+            [rows, columns] if storage == WeightStorage::Int8 && name != EMBEDDING => {
+                (rows * (4 + padded(columns))) as u64
+            }
             [rows, columns] => 2 * (rows * padded(columns)) as u64,
             _ => 4 * shape.iter().product::<usize>() as u64,
         });
@@ -132,7 +138,7 @@ impl fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::{Architecture, EMBEDDING};
+    use crate::weights::Architecture;
 
     fn mistral_7b() -> ModelConfig {
         ModelConfig {
@@ -156,7 +162,8 @@ mod tests {
 
     #[test]
     fn seven_billion_weights_need_what_is_known_of_them() {
-        let plan = MemoryPlan::new(&mistral_7b(), 8192, "cuda:0".into(), (24 << 30, 24 << 30), &OF);
+        let plan =
+            MemoryPlan::new(&mistral_7b(), 8192, WeightStorage::Bf16, "cuda:0".into(), (24 << 30, 24 << 30), &OF);
         let (weights, rope) = (7_241_732_096u64, 32768 * 128 * 4);
         let norms = 65 * 4096;
         assert_eq!(plan.weights, 2 * (weights - norms) + 4 * norms + rope);
@@ -168,15 +175,19 @@ mod tests {
 
     #[test]
     fn a_plan_that_does_not_fit_says_what_would() {
-        let plan = MemoryPlan::new(&mistral_7b(), 32768, "cuda:0".into(), (16 << 30, 16 << 30), &OF);
+        let plan =
+            MemoryPlan::new(&mistral_7b(), 32768, WeightStorage::Bf16, "cuda:0".into(), (16 << 30, 16 << 30), &OF);
         let refusal = plan.check().unwrap_err();
         assert!(matches!(&refusal, Error::OutOfMemory { want, free, .. } if *want == plan.need() && *free == 16 << 30));
         let text = refusal.to_string();
         let hint = text.split("a context of ").nth(1).unwrap();
         let tokens: usize = hint.split(' ').next().unwrap().parse().unwrap();
-        let at = |context| MemoryPlan::new(&mistral_7b(), context, "cuda:0".into(), (16 << 30, 16 << 30), &OF).check();
+        let at = |context| {
+            MemoryPlan::new(&mistral_7b(), context, WeightStorage::Bf16, "cuda:0".into(), (16 << 30, 16 << 30), &OF)
+                .check()
+        };
         assert!(at(tokens).is_ok() && at(tokens + 1).is_err(), "{text}");
-        let tiny = MemoryPlan::new(&mistral_7b(), 64, "cuda:0".into(), (8 << 30, 8 << 30), &OF);
+        let tiny = MemoryPlan::new(&mistral_7b(), 64, WeightStorage::Bf16, "cuda:0".into(), (8 << 30, 8 << 30), &OF);
         assert!(!tiny.check().unwrap_err().to_string().contains("would fit"));
     }
 
@@ -184,7 +195,14 @@ mod tests {
     fn columns_are_padded() {
         let mut config = mistral_7b();
         (config.hidden_size, config.layers, config.tied_head) = (65, 0, true);
-        let plan = MemoryPlan::new(&config, 64, String::new(), (0, 0), &OF);
+        let plan = MemoryPlan::new(&config, 64, WeightStorage::Bf16, String::new(), (0, 0), &OF);
         assert_eq!(plan.weights, 32000 * 128 * 2 + 65 * 4 + 32768 * 128 * 4, "{EMBEDDING} of 65 columns");
+    }
+
+    #[test]
+    fn int8_weights_of_seven_billion_fit_eight_gigabytes() {
+        let plan = |storage| MemoryPlan::new(&mistral_7b(), 2048, storage, "cuda:0".into(), (8 << 30, 8 << 30), &OF);
+        assert!(plan(WeightStorage::Bf16).check().is_err());
+        assert!(plan(WeightStorage::Int8).check().is_ok());
     }
 }

@@ -83,8 +83,8 @@ impl<D: Device> Adapter<D> {
             let host =
                 |values: &[half::bf16], rows, cols| HostMatrix { data: MatrixData::Owned(values.to_vec()), rows, cols };
             *slot = Some(Part {
-                a: device.matrix(host(&part.a, part.rank, k))?,
-                b: device.matrix(host(&part.b, n, part.rank))?,
+                a: device.matrix_bf16(host(&part.a, part.rank, k))?,
+                b: device.matrix_bf16(host(&part.b, n, part.rank))?,
                 scale: part.scale,
             });
         }

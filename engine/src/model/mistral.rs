@@ -7,7 +7,7 @@ use super::adapter::{Adapter, AdapterRows, Projection, lora_parts};
 use super::session::Session;
 use super::{AdapterId, LanguageModel, ModelSession};
 use crate::device::{Attention, Device, Layout, Linear, RopeTable, RowSelection};
-use crate::weights::{AdapterPart, Checkpoint, HostMatrix, MatrixData, ModelConfig};
+use crate::weights::{AdapterPart, Checkpoint, EMBEDDING, HostMatrix, MatrixData, ModelConfig};
 use crate::{Error, Result};
 use half::bf16;
 use std::collections::BTreeMap;
@@ -67,7 +67,8 @@ impl<D: Device> Mistral<D> {
     ) -> Result<Arc<Self>> {
         checkpoint.check_complete()?;
         let config = checkpoint.config().clone();
-        let total = config.tensors().filter(|(_, shape)| shape.len() == 2).map(|(_, s)| 2 * (s[0] * s[1]) as u64).sum();
+        let matrices = config.tensors().filter(|(name, shape)| shape.len() == 2 && name != EMBEDDING);
+        let total = matrices.map(|(_, s)| 2 * (s[0] * s[1]) as u64).sum();
         let mut done = 0;
         let mut matrix = |host: HostMatrix| -> Result<D::Matrix> {
             let bytes = 2 * (host.rows * host.cols) as u64;
@@ -101,10 +102,10 @@ impl<D: Device> Mistral<D> {
                 projections: [q?, k?, v?, o?, gate?, up?, down?],
             });
         }
-        let mut table = |name: &str| checkpoint.matrix(name, config.vocab_size, c).and_then(&mut matrix);
+        let table = |name: &str| checkpoint.matrix(name, config.vocab_size, c);
         Ok(Arc::new(Self {
-            embedding: table("model.embed_tokens.weight")?,
-            head: if config.tied_head { None } else { Some(table("lm_head.weight")?) },
+            head: if config.tied_head { None } else { Some(matrix(table("lm_head.weight")?)?) },
+            embedding: device.matrix_bf16(table("model.embed_tokens.weight")?)?,
             norm: vector("model.norm.weight", c)?,
             rope: rope_table(&device, &config)?,
             adapters: RwLock::new(Adapters { next: 0, loaded: BTreeMap::new() }),
@@ -112,6 +113,11 @@ impl<D: Device> Mistral<D> {
             config,
             device,
         }))
+    }
+
+    /// The device it runs on.
+    pub fn device(&self) -> &D {
+        &self.device
     }
 
     /// Makes an adapter resident. Sequences started with its id use it until they end, also after it is unloaded.

@@ -3,7 +3,7 @@
 use super::{LanguageModel, Mistral};
 use crate::Result;
 use crate::device::cpu::{Cpu, CpuOptions};
-use crate::device::{DeviceChoice, MemoryPlan};
+use crate::device::{DeviceChoice, MemoryPlan, WeightStorage};
 use crate::weights::{AdapterPart, Checkpoint};
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub struct Placement {
     pub threads: Option<usize>,
     /// Longest context in tokens that a device with memory of its own sets aside for; the model's when `None`.
     pub context: Option<usize>,
+    /// How the device stores the weights of projections.
+    pub weights: WeightStorage,
     /// Overwrite the device's memory that held a text or what was computed from it before giving it back.
     pub wipe: bool,
 }
@@ -62,6 +64,9 @@ pub fn open(
     if let DeviceChoice::Cuda(_) = placement.device {
         return Err(crate::Error::unsupported("CUDA, which this library is built without"));
     }
+    if placement.weights == WeightStorage::Int8 {
+        return Err(crate::Error::unsupported("int8 weights on the processor"));
+    }
     let cpu = Cpu::new(CpuOptions { threads: placement.threads, isa: None })?;
     Ok(Mistral::open_with(checkpoint, cpu, merge, &mut |done, total| tell(Opening::Weights { done, total }))?)
 }
@@ -86,10 +91,17 @@ fn cuda(
     ordinal: usize,
 ) -> Result<(crate::device::cuda::Cuda, MemoryPlan)> {
     use crate::device::cuda::{Cuda, CudaOptions};
-    let cuda = Cuda::open(&CudaOptions { ordinal, wipe: placement.wipe })?;
+    let cuda = Cuda::open(&CudaOptions { ordinal, wipe: placement.wipe, weights: placement.weights })?;
     let config = checkpoint.config();
     let context = placement.context.unwrap_or(config.max_positions).min(config.max_positions);
-    let plan = MemoryPlan::new(config, context, format!("cuda:{ordinal}"), cuda.memory()?, &Cuda::GRANULARITY);
+    let plan = MemoryPlan::new(
+        config,
+        context,
+        placement.weights,
+        format!("cuda:{ordinal}"),
+        cuda.memory()?,
+        &Cuda::GRANULARITY,
+    );
     Ok((cuda, plan))
 }
 

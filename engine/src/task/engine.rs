@@ -6,7 +6,7 @@ use super::prompts::{Prompts, sha256_hex};
 use super::request::{RunOptions, Template};
 use super::session::Session;
 use crate::decode::SpanCache;
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, WeightStorage};
 use crate::model::{self, AdapterId, LanguageModel, Opening, Placement};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::{Checkpoint, PeftAdapter};
@@ -34,6 +34,8 @@ pub struct EngineOptions {
     pub template: Option<Template>,
     /// Longest context in tokens, where less than the model's is wanted.
     pub context: Option<usize>,
+    /// How a GPU stores the weights of projections.
+    pub weights: WeightStorage,
     /// Overwrite a GPU's memory that held texts or what was computed from them before giving it back.
     pub wipe: bool,
 }
@@ -169,6 +171,7 @@ impl Engine {
             device: options.device,
             threads: options.threads,
             context: options.context,
+            weights: options.weights,
             wipe: options.wipe,
         };
         let parts = merged.as_ref().map_or(&[][..], |adapter| adapter.parts());

@@ -1,4 +1,5 @@
 //! The CUDA device in tests: on the virtual GPU, or on a real one with `BMN_TEST_GPU=1`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use super::bits::Model;
 use biomistral_nlu::device::cuda::{Cuda, CudaOptions, kernels};

@@ -119,7 +119,7 @@ pub(super) fn qkv(
         head_dim: int("qkv", d)?,
         reserved: 0,
     };
-    shared.launch(table::qkv(t, false), &params)
+    shared.launch(table::qkv(t, weights[0].weight.int8()), &params)
 }
 
 /// See [`crate::device::Device::attention`].

@@ -7,7 +7,7 @@ use super::state::State;
 use super::{CudaMatrix, Shared, int, need};
 use crate::{Error, Result};
 use biomistral_nlu_kernels::params::{GemmParams, HeadAsk, HeadLseParams, HeadSomeParams, Weight};
-use biomistral_nlu_kernels::table::{self, HEAD_LSE, HEAD_LSE_FOLD, HEAD_SOME};
+use biomistral_nlu_kernels::table::{self, HEAD_LSE, HEAD_LSE_FOLD, HEAD_LSE_INT8, HEAD_SOME, HEAD_SOME_INT8};
 use half::bf16;
 
 /// Vocabulary rows whose maximum and sum are kept as one pair.
@@ -56,7 +56,7 @@ pub(super) fn some(
         k: int(op, head.cols)?,
         reserved: 0,
     };
-    shared.launch(&HEAD_SOME, &params)?;
+    shared.launch(if head.int8() { &HEAD_SOME_INT8 } else { &HEAD_SOME }, &params)?;
     state.scratch.read(op, place, &mut y)?;
     Ok(y)
 }
@@ -87,7 +87,7 @@ pub(super) fn full(
         scale: 1.0,
         ..GemmParams::default()
     };
-    shared.launch(table::logits(1, false), &params)?;
+    shared.launch(table::logits(1, head.int8()), &params)?;
     state.scratch.read(op, place, &mut y)?;
     Ok(y)
 }
@@ -124,7 +124,7 @@ pub(super) fn lse(
         k: int(op, head.cols)?,
         reserved: 0,
     };
-    shared.launch(&HEAD_LSE, &params)?;
+    shared.launch(if head.int8() { &HEAD_LSE_INT8 } else { &HEAD_LSE }, &params)?;
     shared.launch(&HEAD_LSE_FOLD, &params)?;
     state.scratch.read(op, place, &mut pairs)?;
     Ok(pairs.into_iter().map(|[max, sum]| max + sum.ln()).collect())

@@ -51,6 +51,7 @@ pub(super) struct Queue {
     waiting: Run,
     seen: VecDeque<Run>,
     graphs: VecDeque<Graph>,
+    replays: u64,
 }
 
 /// What failed and how.
@@ -134,6 +135,7 @@ impl Shared {
             let found = queue.graphs.remove(at);
             let launched = found.as_ref().map_or(Ok(()), |found| found.graph.launch());
             queue.graphs.extend(found);
+            queue.replays += 1;
             return launched.map_err(|e| ("a graph", e));
         }
         let Some(at) = queue.seen.iter().position(|seen| *seen == run) else {
@@ -152,6 +154,11 @@ impl Shared {
             queue.graphs.pop_front();
         }
         Ok(())
+    }
+
+    /// How often launches were replayed as a graph so far.
+    pub fn replays(&self) -> u64 {
+        self.queue().replays
     }
 
     fn capture(&self, run: &Run) -> std::result::Result<CudaGraph, Failure> {

@@ -25,6 +25,9 @@ pub(super) fn product(
     if let Some(other) = linears.iter().find(|linear| linear.weight.cols != k) {
         return Err(Error::shape(op, k, other.weight.cols));
     }
+    if linears.iter().any(|linear| linear.weight.int8() != linears[0].weight.int8()) {
+        return Err(Error::invalid(format!("{op}: expected weights of one storage, found bf16 and int8")));
+    }
     let ldx = padded(k);
     need(op, "x", t * ldx, x.len())?;
     let mut weights = [Weight::default(); 3];
@@ -61,6 +64,9 @@ fn low_rank(
     let mut parts = Vec::with_capacity(pieces.len());
     for (weight, lora) in all() {
         let (rank, rows) = (lora.a.rows, linears[weight].weight.rows);
+        if lora.a.int8() || lora.b.int8() {
+            return Err(Error::unsupported(format!("{op}: a low-rank update of int8")));
+        }
         if lora.a.cols != product.k as usize || lora.b.rows != rows || lora.b.cols != rank || lora.rows.end > t {
             let want = format!("A [R, {}] and B [{rows}, R] for at most {t} rows", product.k);
             let got =
@@ -111,7 +117,7 @@ pub(super) fn add(
     need("linear_add", "h", t * ldh, h.len())?;
     let mut params = product(shared, state, "linear_add", x, t, std::slice::from_ref(linear))?;
     (params.out, params.ldo) = (h.address(0), ldh as i64);
-    shared.launch(table::add(t, false), &params)
+    shared.launch(table::add(t, linear.weight.int8()), &params)
 }
 
 /// `a = silu(x Wgᵀ) ∘ (x Wuᵀ)`.
@@ -131,5 +137,5 @@ pub(super) fn swiglu(
     a.reserve(t * lda)?;
     let mut params = product(shared, state, "gate_up", x, t, linears)?;
     (params.out, params.ldo) = (a.address(0), lda as i64);
-    shared.launch(table::swiglu(t, false), &params)
+    shared.launch(table::swiglu(t, linears[0].weight.int8()), &params)
 }

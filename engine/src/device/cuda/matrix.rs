@@ -1,4 +1,5 @@
-//! Weights: uploaded from where the host has them, rows padded to whole cache lines.
+//! Weights: uploaded from where the host has them, in bf16 or rounded to int8 with a scale per row, rows padded to whole cache
+//! lines.
 
 use super::Shared;
 use super::driver::failed;
@@ -7,8 +8,10 @@ use super::memory::Memory;
 use crate::weights::HostMatrix;
 use crate::{Error, Result};
 use biomistral_nlu_kernels::params::Weight;
+use biomistral_nlu_kernels::{int8_row, quantize_row};
 use cudarc::driver::{CudaEvent, PinnedHostSlice};
 use half::bf16;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Columns of matrices and activations are padded to a multiple of this: a cache line of bf16.
@@ -21,9 +24,16 @@ pub(super) fn padded(columns: usize) -> usize {
     columns.next_multiple_of(COLUMNS)
 }
 
+/// Bytes from row to row of an int8 matrix.
+fn int8_bytes(columns: usize) -> usize {
+    int8_row(columns).next_multiple_of(COLUMNS * size_of::<bf16>())
+}
+
 /// A resident weight `[N, K]`.
 pub struct CudaMatrix {
     memory: Memory,
+    /// f32 `[N]` of an int8 matrix.
+    scales: Option<Memory>,
     pub(super) rows: usize,
     pub(super) cols: usize,
 }
@@ -31,7 +41,16 @@ pub struct CudaMatrix {
 impl CudaMatrix {
     /// As kernels take it.
     pub(super) fn weight(&self) -> Weight {
-        Weight { data: self.memory.address(0), scale: 0, ld: padded(self.cols) as i64 }
+        Weight {
+            data: self.memory.address(0),
+            scale: self.scales.as_ref().map_or(0, |scales| scales.address(0)),
+            ld: (if self.int8() { int8_bytes(self.cols) } else { padded(self.cols) }) as i64,
+        }
+    }
+
+    /// Whether its values are int8.
+    pub(super) fn int8(&self) -> bool {
+        self.scales.is_some()
     }
 }
 
@@ -49,35 +68,52 @@ impl Staging {
         Ok(Self { halves: [half()?, half()?], turn: 0 })
     }
 
-    /// Makes a matrix resident.
-    pub fn upload(&mut self, shared: &Arc<Shared>, host: &HostMatrix) -> Result<CudaMatrix> {
+    /// Makes a matrix resident, as int8 if asked for.
+    pub fn upload(&mut self, shared: &Arc<Shared>, host: &HostMatrix, int8: bool) -> Result<CudaMatrix> {
         let (rows, cols) = (host.rows, host.cols);
         if rows.checked_mul(cols) != Some(host.data.len()) || host.data.is_empty() {
             return Err(Error::shape("matrix", format!("[{rows}, {cols}]"), host.data.len()));
         }
-        let ld = padded(cols);
-        let memory = Memory::uninitialised(shared, "a weight", rows * ld * size_of::<bf16>(), false)?;
-        let op = "upload of a weight";
-        let per_turn = (HALF / (ld * size_of::<bf16>())).max(1);
-        if ld * size_of::<bf16>() > HALF {
+        let stride = if int8 { int8_bytes(cols) } else { padded(cols) * size_of::<bf16>() };
+        if stride > HALF {
             return Err(Error::unsupported(format!("a weight with rows of {cols} values")));
         }
+        let memory = Memory::uninitialised(shared, "a weight", rows * stride, false)?;
+        let mut scales = vec![0f32; if int8 { rows } else { 0 }];
+        let op = "upload of a weight";
+        let per_turn = HALF / stride;
         for first in (0..rows).step_by(per_turn) {
             let count = per_turn.min(rows - first);
             let (buffer, copied) = &mut self.halves[self.turn];
             self.turn ^= 1;
             copied.synchronize().map_err(|e| failed(op, e))?;
-            let bytes = &mut buffer.as_mut_slice().map_err(|e| failed(op, e))?[..count * ld * size_of::<bf16>()];
-            let from = host.data[first * cols..(first + count) * cols].chunks_exact(cols);
-            for (to, from) in bytes.chunks_exact_mut(ld * size_of::<bf16>()).zip(from) {
-                let (values, padding) = to.split_at_mut(cols * size_of::<bf16>());
-                values.copy_from_slice(bytemuck::cast_slice(from));
-                padding.fill(0);
+            let bytes = &mut buffer.as_mut_slice().map_err(|e| failed(op, e))?[..count * stride];
+            let from = host.data[first * cols..(first + count) * cols].par_chunks_exact(cols);
+            let filled = bytes.par_chunks_exact_mut(stride).zip(from);
+            match int8 {
+                false => filled.for_each(|(to, from)| {
+                    let (values, padding) = to.split_at_mut(cols * size_of::<bf16>());
+                    values.copy_from_slice(bytemuck::cast_slice(from));
+                    padding.fill(0);
+                }),
+                true => filled.zip(&mut scales[first..first + count]).for_each(|((to, from), scale)| {
+                    let row: Vec<f32> = from.iter().map(|value| value.to_f32()).collect();
+                    *scale = quantize_row(&row, bytemuck::cast_slice_mut(to));
+                }),
             }
-            copy(shared, memory.address(first * ld * size_of::<bf16>()), bytes).map_err(|e| failed(op, e))?;
+            copy(shared, memory.address(first * stride), bytes).map_err(|e| failed(op, e))?;
             copied.record(&shared.driver.stream).map_err(|e| failed(op, e))?;
         }
-        Ok(CudaMatrix { memory, rows, cols })
+        let scales = match int8 {
+            false => None,
+            true => {
+                let mut on_device =
+                    Memory::uninitialised(shared, "scales of a weight", rows * size_of::<f32>(), false)?;
+                on_device.write(op, 0, bytemuck::cast_slice(&scales))?;
+                Some(on_device)
+            }
+        };
+        Ok(CudaMatrix { memory, scales, rows, cols })
     }
 }
 

@@ -24,7 +24,7 @@ pub use matrix::CudaMatrix;
 pub use measure::Roof;
 pub use memory::Buffer;
 
-use super::{Attention, Device, Element, Granularity, HostMatrix, Linear, RopeTable, RowSelection};
+use super::{Attention, Device, Element, Granularity, HostMatrix, Linear, RopeTable, RowSelection, WeightStorage};
 use crate::{Error, Result};
 use biomistral_nlu_kernels::params::{EmbedParams, RmsNormParams};
 use biomistral_nlu_kernels::table::{EMBED, RMS_NORM};
@@ -47,6 +47,8 @@ pub struct CudaOptions {
     pub ordinal: usize,
     /// Overwrite memory that may hold a text or what was computed from it before it is given back.
     pub wipe: bool,
+    /// How projections and a head of their own are stored.
+    pub weights: WeightStorage,
 }
 
 /// What all memory of a device keeps alive.
@@ -66,6 +68,7 @@ pub struct Cuda {
     turn: Mutex<()>,
     owner: Mutex<Option<ThreadId>>,
     fingerprint: String,
+    weights: WeightStorage,
     shared: Arc<Shared>,
 }
 
@@ -92,7 +95,11 @@ impl Cuda {
         let driver = Driver::open(options)?;
         let functions = images::load(&driver)?;
         let (major, minor) = driver.info.capability;
-        let fingerprint = format!("cuda/sm_{major}{minor}/{}/{REDUCTION}", images::hash());
+        let storage = match options.weights {
+            WeightStorage::Bf16 => "",
+            WeightStorage::Int8 => "/int8",
+        };
+        let fingerprint = format!("cuda/sm_{major}{minor}/{}/{REDUCTION}{storage}", images::hash());
         let shared = Arc::new(Shared { driver, functions, wipe: options.wipe, queue: Mutex::default() });
         Ok(Self {
             state: Mutex::new(State::new(&shared)?),
@@ -100,6 +107,7 @@ impl Cuda {
             turn: Mutex::default(),
             owner: Mutex::default(),
             fingerprint,
+            weights: options.weights,
             shared,
         })
     }
@@ -118,6 +126,20 @@ impl Cuda {
     pub fn synchronize(&self) -> Result<()> {
         self.shared.flush()?;
         self.shared.driver.synchronize("waiting for the device")
+    }
+
+    /// How often the launches of a pass were replayed as a CUDA graph so far.
+    pub fn replays(&self) -> u64 {
+        self.shared.replays()
+    }
+
+    fn upload(&self, host: &HostMatrix, int8: bool) -> Result<CudaMatrix> {
+        let mut staging = lock(&self.staging);
+        let staging = match &mut *staging {
+            Some(staging) => staging,
+            none => none.insert(Staging::new(&self.shared)?),
+        };
+        staging.upload(&self.shared, host, int8)
     }
 
     /// Runs an operation within the pass of this thread, or as a pass of its own.
@@ -153,12 +175,11 @@ impl Device for Cuda {
     }
 
     fn matrix(&self, host: HostMatrix) -> Result<CudaMatrix> {
-        let mut staging = lock(&self.staging);
-        let staging = match &mut *staging {
-            Some(staging) => staging,
-            none => none.insert(Staging::new(&self.shared)?),
-        };
-        staging.upload(&self.shared, &host)
+        self.upload(&host, self.weights == WeightStorage::Int8)
+    }
+
+    fn matrix_bf16(&self, host: HostMatrix) -> Result<CudaMatrix> {
+        self.upload(&host, false)
     }
 
     fn buffer<T: Element>(&self, len: usize) -> Result<Buffer<T>> {
@@ -234,6 +255,9 @@ impl Device for Cuda {
     }
 
     fn embed(&self, table: &CudaMatrix, tokens: &[u32], h: &mut Buffer<f32>) -> Result<()> {
+        if table.int8() {
+            return Err(Error::unsupported("an embedding table of int8"));
+        }
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= table.rows) {
             return Err(Error::invalid(format!("embed: expected tokens below {}, found {token}", table.rows)));
         }
