@@ -125,6 +125,7 @@ fn memory_that_runs_out_anywhere_is_an_error_and_no_more() {
                         e.to_string()
                     });
                     // The same model goes on: one allocation failed, nothing else did.
+                    control.configure("{}").unwrap();
                     assert!(same_bits(&work(&model).unwrap(), &want), "{kind} {n}");
                     first
                 }
