@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BMN := target/release/bmn
 
-.PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test bench fuzz lint fmt profile-virtual install clean kernel-report mutants
+.PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ kernel-report: cuda ## per kernel and architecture: registers, shared memory, sp
 
 mutants: cuda ## one-line mutants of the kernels against the kernel tests; MINUTES=30 JOBS=2
 	scripts/mutants.py --minutes $(or $(MINUTES),1000) --jobs $(or $(JOBS),2)
+
+test-training: ## gradients, optimisers and whole runs; BMN_KILLS=50 kills a run fifty times
+	$(CARGO) test --locked -p biomistral-nlu --lib -- device::cpu::backward
+	$(CARGO) test --locked -p biomistral-nlu --test training
+	$(CARGO) test --locked -p biomistral-nlu-train
+	$(CARGO) test --locked -p bmn --test train
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh

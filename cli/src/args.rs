@@ -45,6 +45,8 @@ pub enum Command {
     Similar(Similar),
     /// Show results as a self-contained HTML page or in the terminal
     View(View),
+    /// Fine-tune a model: LoRA adapters or all weights
+    Train(Train),
     /// Look at, check, convert or generate model files
     #[command(subcommand)]
     Model(ModelCommand),
@@ -449,6 +451,29 @@ pub struct Tokenize {
     /// How inputs are read; auto: by file name, else by the first character
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     pub format: Format,
+}
+
+/// `bmn train`
+#[derive(Args)]
+#[command(
+    after_help = "Prints the folder of the adapter or model when done. Ctrl-C finishes the step and saves; --resume goes on,\n\
+    to the same bits. Beside the result: metrics.jsonl, report.html, checkpoints/.\n\
+    The configuration file is described in docs/training.md.\n\
+    Example: bmn train --config lora.toml"
+)]
+pub struct Train {
+    /// Configuration, TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Say what the run will need, and stop
+    #[arg(long)]
+    pub plan: bool,
+    /// Go on from the last checkpoint in the output folder
+    #[arg(long, conflicts_with = "plan")]
+    pub resume: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `bmn doctor`

@@ -13,6 +13,7 @@ mod results;
 mod stop;
 mod tasks;
 mod tokenize;
+mod train;
 mod view;
 
 use args::{Cli, Command};
@@ -52,6 +53,7 @@ fn run(command: Command) -> Result<()> {
         Command::Entail(args) => tasks::run(tasks::EntailTask::new(&args), &args.model, &args.run),
         Command::Similar(args) => tasks::run(tasks::SimilarTask::new(&args)?, &args.model, &args.run),
         Command::View(args) => view::view(&args),
+        Command::Train(args) => train::train(&args),
         Command::Model(command) => model::model(&command),
         Command::Logits(args) => logits::logits(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),

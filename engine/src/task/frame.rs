@@ -5,7 +5,7 @@ use crate::text::{ChatTemplate, Message, Segment, Tokenizer};
 use crate::{Error, Result};
 
 /// A chat template as this engine uses it.
-pub(crate) struct Frame {
+pub struct Frame {
     template: ChatTemplate,
     terminator: u32,
     hash: String,
@@ -13,7 +13,7 @@ pub(crate) struct Frame {
 
 /// A prompt ready for the model.
 #[derive(Debug, Clone)]
-pub(crate) struct Prompt {
+pub struct Prompt {
     /// Token ids, the assistant's header included.
     pub ids: Vec<u32>,
     /// Plain text that stands before the answer in its segment; empty right after a control token.
@@ -53,7 +53,12 @@ impl Frame {
     /// whether the sequence begins with one, as in training. The assistant's header is given, not generated. A header that ends inside a line
     /// (`[/INST]`) gets a line break, so that the answer's tokens do not merge with it.
     pub fn prompt(&self, tokenizer: &Tokenizer, message: &str) -> Result<Prompt> {
-        let mut segments = self.template.render(tokenizer, &[Message { role: "user", content: message }], true)?;
+        self.conversation(tokenizer, &[Message { role: "user", content: message }])
+    }
+
+    /// Frames the messages before an answer like [`Frame::prompt`]; training writes its examples so.
+    pub fn conversation(&self, tokenizer: &Tokenizer, messages: &[Message<'_>]) -> Result<Prompt> {
+        let mut segments = self.template.render(tokenizer, messages, true)?;
         if let (Some(Segment::Text(_)), Some(bos), true) = (segments.first(), tokenizer.bos(), tokenizer.adds_bos()) {
             segments.insert(0, Segment::Control(bos));
         }

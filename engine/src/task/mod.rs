@@ -40,6 +40,7 @@ pub use answer::{
     ShownPrompt, SimilarAnswer, Span, Status,
 };
 pub use engine::{Engine, EngineOptions, EngineParts, ModelSettings};
+pub use frame::{Frame, Prompt};
 pub use prompts::{BUILT_IN, Prompts, Wording, letter};
 pub use request::{
     AnswerRequest, Cancel, ChoiceRules, ChoiceStyle, ClassifyRequest, Document, EntailRequest, EventsRequest,

@@ -286,7 +286,7 @@ fn module_path(target: usize) -> String {
     format!("{}.{}", if target < 4 { "self_attn" } else { "mlp" }, TARGETS[target])
 }
 
-fn module_name(layer: usize, target: usize) -> String {
+pub(super) fn module_name(layer: usize, target: usize) -> String {
     format!("model.layers.{layer}.{}", module_path(target))
 }
 

@@ -79,6 +79,32 @@ impl Checkpoint {
     }
 }
 
+/// The values of one tensor: matrices in bf16, vectors in f32.
+pub enum ModelTensor {
+    /// Of a vector.
+    Vector(Vec<f32>),
+    /// Of a matrix.
+    Matrix(Vec<bf16>),
+}
+
+/// Writes a HF folder of the tensors that `tensor(name)` returns, in the order of [`ModelConfig::tensors`]; vectors in f32.
+///
+/// # Errors
+/// [`Error::Invalid`] where `folder` exists; [`Error::Io`]; [`Error::Cancelled`]; those of `tensor`.
+pub fn write_model(
+    config: &ModelConfig,
+    folder: &Path,
+    progress: Progress<'_>,
+    tensor: &mut dyn FnMut(&str) -> Result<ModelTensor>,
+) -> Result<()> {
+    let part = |(name, shape): (String, Vec<usize>)| Part { name, wide: shape.len() == 1, shape };
+    let parts: Vec<Part> = config.tensors().map(part).collect();
+    write_folder(config, &parts, folder, SHARD, progress, &mut |part, sink| match tensor(&part.name)? {
+        ModelTensor::Vector(values) => sink(bytemuck::cast_slice(&values)),
+        ModelTensor::Matrix(values) => sink(bytemuck::cast_slice(&values)),
+    })
+}
+
 /// Writes a HF folder of random weights: matrices of standard deviation 0.02, norms 1. For measuring speed at sizes that
 /// nobody wants to download; the same seed gives the same bytes.
 ///
@@ -136,6 +162,11 @@ fn write_folder(
     progress: Progress<'_>,
     fill: &mut dyn FnMut(&Part, Sink<'_>) -> Result<()>,
 ) -> Result<()> {
+    new_folder(folder, |temporary| write_files(config, parts, temporary, shard, progress, fill))
+}
+
+/// Makes `folder` by `fill`ing a temporary one beside it, which is renamed at the end and removed on failure.
+pub(super) fn new_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if folder.exists() {
         return Err(Error::invalid(format!(
             "{}: expected a name that is free, found a file or folder",
@@ -144,8 +175,7 @@ fn write_folder(
     }
     let temporary = temporary_name(folder)?;
     std::fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
-    let written = write_files(config, parts, &temporary, shard, progress, fill)
-        .and_then(|()| std::fs::rename(&temporary, folder).map_err(|e| Error::io(folder, e)));
+    let written = fill(&temporary).and_then(|()| std::fs::rename(&temporary, folder).map_err(|e| Error::io(folder, e)));
     if written.is_err() {
         // The first error is the one to report; what cannot be removed now is at least plainly named.
         let _ = std::fs::remove_dir_all(&temporary);
@@ -239,6 +269,6 @@ fn header(parts: &[Part]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], &text].concat()
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<()> {
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::write(path, format!("{value:#}\n")).map_err(|e| Error::io(path, e))
 }

@@ -1,0 +1,24 @@
+//! Fine-tuning: examples in, an adapter or a model out.
+//!
+//! The transformer, its gradients and the optimiser's arithmetic are the engine's; here are the examples and their order,
+//! the schedule, and runs that can be interrupted at any moment. The same configuration and data give the same bits, on
+//! any number of threads and after any number of interruptions.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod checkpoint;
+mod config;
+mod data;
+mod guard;
+mod metrics;
+mod plan;
+mod report;
+mod run;
+mod schedule;
+
+pub use biomistral_nlu::{Error, Result};
+pub use config::{Config, Corpus, Labels, Method, OptimiserOptions, RunOptions, ScheduleKind, TooLong, TuningOptions};
+pub use data::{Data, Example};
+pub use plan::Plan;
+pub use report::html;
+pub use run::{Event, Outcome, Trainer, plan};
+pub use schedule::Schedule;

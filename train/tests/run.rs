@@ -1,0 +1,161 @@
+//! Whole runs of a tiny model: interrupted and not, refused and resumed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use biomistral_nlu::weights::{Checkpoint, PeftAdapter};
+use biomistral_nlu_train::{Config, Error, Event, Outcome, Trainer};
+use common::{RECORDS, config, fixture};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Runs until done, stopping after each of `stops` and going on with another number of threads.
+fn run(config: &Config, stops: &[u64]) -> PathBuf {
+    let mut config = config.clone();
+    for (i, stop) in stops.iter().enumerate() {
+        let mut trainer = Trainer::new(config.clone(), true).unwrap();
+        let outcome = trainer.run(&mut |event| !matches!(event, Event::Step { step, .. } if step.0 == *stop)).unwrap();
+        assert_eq!(outcome, Outcome::Stopped(*stop));
+        config.run.threads = 1 + (i + 1) % 3;
+        config.run.activations_mib = i as u64 % 2;
+    }
+    match Trainer::new(config, true).unwrap().run(&mut |_| true).unwrap() {
+        Outcome::Done(folder) => folder,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn metrics(output: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+    let without_memory = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("memory_mib");
+        line
+    };
+    text.lines().map(without_memory).collect()
+}
+
+#[test]
+fn interrupted_runs_end_in_the_same_bits() {
+    for (method, file) in [("lora", "adapter_model.safetensors"), ("full", "model.safetensors")] {
+        let folder = tempfile::tempdir().unwrap();
+        fixture(folder.path(), method, "");
+        let through = run(&config(folder.path(), "through"), &[]);
+        // Between checkpoints, at one, at a validation, in the last step but one.
+        let stopped = run(&config(folder.path(), "stopped"), &[3, 4, 7, 19]);
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
+        assert!(read(&through) == read(&stopped), "{method}: other weights after interruptions");
+        let lines = metrics(&folder.path().join("through"));
+        assert_eq!(lines, metrics(&folder.path().join("stopped")), "{method}");
+        let losses: Vec<f64> = lines.iter().filter_map(|line| line["loss"].as_f64()).collect();
+        assert_eq!(losses.len(), 4 * RECORDS.div_ceil(5));
+        let validation: Vec<f64> = lines.iter().filter_map(|line| line["validation"].as_f64()).collect();
+        assert_eq!(validation.len(), 3, "after steps 7 and 14, and at the end");
+        assert!(losses[19] < 0.5 * losses[0] && validation[2] < validation[0], "{losses:?} {validation:?}");
+        let groups = lines.iter().find(|line| line["groups"].is_object()).unwrap()["groups"].as_object().unwrap();
+        assert_eq!(groups.keys().collect::<Vec<_>>(), ["t0", "t1", "t2"]);
+        let report = std::fs::read_to_string(folder.path().join("through/report.html")).unwrap();
+        assert!(report.matches("<svg").count() == 4 && report.matches("<polyline").count() == 5);
+        let checkpoints = std::fs::read_dir(folder.path().join("stopped/checkpoints")).unwrap();
+        assert_eq!(checkpoints.count(), 2);
+        if method == "lora" {
+            let base = Checkpoint::open(&folder.path().join("model")).unwrap();
+            let adapter = PeftAdapter::open(&through, base.config()).unwrap();
+            assert_eq!((adapter.parts().len(), adapter.rank(), adapter.parts()[0].scale), (14, 4, 2.0));
+            assert!(adapter.parts().iter().all(|part| part.b.iter().any(|b| b.to_f32() != 0.0)));
+        } else {
+            Checkpoint::open(&through).unwrap().check_complete().unwrap();
+        }
+    }
+}
+
+/// The error of starting or running.
+fn refused(config: &Config, resume: bool) -> String {
+    let error = match Trainer::new(config.clone(), resume) {
+        Ok(mut trainer) => trainer.run(&mut |_| true).err(),
+        Err(error) => Some(error),
+    };
+    error.expect("a run that is refused").to_string()
+}
+
+#[test]
+fn a_run_goes_on_only_as_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path(), "lora", "");
+    let original = config(folder.path(), "run");
+    Trainer::new(original.clone(), false).unwrap().run(&mut |event| !matches!(event, Event::Saved { .. })).unwrap();
+    assert!(refused(&original, false).contains("--resume"));
+    let change = |edit: &dyn Fn(&mut Config)| {
+        let mut config = original.clone();
+        edit(&mut config);
+        refused(&config, true)
+    };
+    assert!(change(&|c| c.optimiser.rate = 1e-3).contains("optimiser"));
+    assert!(change(&|c| c.tuning.alpha = 9.0).contains("tuning"));
+    assert!(change(&|c| c.run.batch = 6).contains("batch"));
+    assert!(change(&|c| c.seed = 1).contains("data options"));
+    let data = folder.path().join("train.jsonl");
+    let text = std::fs::read_to_string(&data).unwrap();
+    std::fs::write(&data, text.replacen("aspirin", "heparin", 1)).unwrap();
+    assert!(refused(&original, true).contains("made with data"));
+    std::fs::write(&data, text).unwrap();
+
+    let checkpoint = folder.path().join("run/checkpoints/step-00000004");
+    let state = std::fs::read(checkpoint.join("state.safetensors")).unwrap();
+    for broken in [&state[..state.len() - 1], &[&state[..100], &[state[100] ^ 1], &state[101..]].concat(), &[]] {
+        std::fs::write(checkpoint.join("state.safetensors"), broken).unwrap();
+        assert!(refused(&original, true).contains("state.safetensors"));
+    }
+    std::fs::write(checkpoint.join("state.safetensors"), &state).unwrap();
+    std::fs::write(checkpoint.join("run.json"), "{").unwrap();
+    assert!(refused(&original, true).contains("run.json"));
+}
+
+#[test]
+fn records_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path(), "lora", "");
+    let data = folder.path().join("train.jsonl");
+    let good = std::fs::read_to_string(&data).unwrap();
+    let secret = "Mrs Secret";
+    for bad in [
+        format!("{{\"messages\": [{{\"role\": \"user\", \"content\": \"{secret}\"}}]}}"),
+        format!(
+            "{{\"messages\": [{{\"role\": \"user\", \"content\": \"{secret}\"}}, {{\"role\": \"assistant\", \"content\": \"\"}}]}}"
+        ),
+        format!("{{\"messages\": \"{secret}\"}}"),
+        format!("{{\"messages\": [{secret}"),
+    ] {
+        std::fs::write(&data, format!("{good}\n{bad}\n")).unwrap();
+        let error = refused(&config(folder.path(), "bad"), false);
+        assert!(error.contains(&format!("train.jsonl, line {}", RECORDS + 2)) && !error.contains(secret), "{error}");
+    }
+    let long = good.lines().next().unwrap().replace("aspirin.", &"aspirin and ".repeat(40));
+    std::fs::write(&data, format!("{good}{long}\n")).unwrap();
+    let mut config = config(folder.path(), "long");
+    let error = Trainer::new(config.clone(), false).err().unwrap();
+    assert!(matches!(&error, Error::TooLong { what, limit: 128, .. } if what.contains("line 25")), "{error}");
+    config.too_long = biomistral_nlu_train::TooLong::Drop;
+    let plan = biomistral_nlu_train::plan(&config).unwrap();
+    assert_eq!(plan.examples, (RECORDS, 1));
+    config.train[0].rate = 0.5;
+    let half = biomistral_nlu_train::plan(&config).unwrap();
+    assert_eq!(half.examples.0 + half.examples.1, 13);
+    // Labels on all tokens count more of them: all but the first of each example.
+    config.labels = biomistral_nlu_train::Labels::All;
+    config.train[0].rate = 1.0;
+    let all = biomistral_nlu_train::plan(&config).unwrap();
+    assert_eq!(all.tokens, (plan.tokens.0, plan.tokens.0 - RECORDS));
+    assert!(plan.tokens.1 < all.tokens.1 / 2);
+}
+
+#[test]
+fn a_jump_of_the_loss_leaves_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path(), "full", "");
+    let mut config = config(folder.path(), "run");
+    config.optimiser.rate = 1e30;
+    config.optimiser.clip = 0.0;
+    let error = refused(&config, false);
+    assert!(error.contains("expected finite numbers") && error.contains("train.jsonl:"), "{error}");
+}
