@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(passes(&[5, 5, 5], 10), [0..2, 2..3]);
         assert_eq!(passes(&[5, 5, 5], 9), [0..1, 1..2, 2..3]);
         assert_eq!(passes(&[3, 4, 3, 10, 1], 10), [0..3, 3..4, 4..5]);
-        assert_eq!(passes(&[7], 5), [0..1]);
+        assert_eq!(passes(&[7], 5), vec![0..1]);
         assert!(passes(&[], 5).is_empty());
     }
 

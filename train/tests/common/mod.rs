@@ -1,4 +1,5 @@
 //! A model so small that a step takes milliseconds, and data that it can learn by heart.
+#![allow(dead_code, reason = "every test binary uses another part")]
 
 use biomistral_nlu::weights::{Architecture, ModelConfig, random_checkpoint};
 use biomistral_nlu_train::Config;
