@@ -117,15 +117,16 @@ mod tests {
 
     #[test]
     fn every_code_has_a_name_and_a_text() {
-        let mut named = 0;
         for code in 0..1000 {
             if let Some((name, text)) = describe(code) {
-                named += 1;
                 assert!(name.to_str().unwrap().starts_with("CUDA_"), "{code}");
                 assert!(!text.is_empty() && (code == 999 || text != c"unknown error"), "{code}");
             }
         }
-        assert!(named > 50);
+        // What the faults of kernels, images, devices and captures answer.
+        for code in [1, 2, 100, 101, 200, 201, 209, 222, 400, 500, 600, 700, 716, 719, 801, 900, 907, 999] {
+            assert!(describe(code).is_some(), "{code}");
+        }
         assert_eq!(CudaError::known(700), Some(ILLEGAL_ADDRESS));
         assert_eq!(CudaError::known(0), None);
         assert_eq!(CudaError::known(12345), None);
