@@ -3,7 +3,6 @@
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
-BMN := target/release/bmn
 
 .PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
 
