@@ -3,6 +3,9 @@
 //!
 //! Gradients of matrix inputs are bf16, those of the residual stream and of parameters f32. Sums run in an order that is a
 //! function of the shape alone: the same bits for any number of threads.
+//!
+//! Activations are `[rows, columns]`, and a device may pad their rows: operations that overwrite one grow it to what they need.
+//! Gradients of parameters and the optimiser's state are dense.
 
 use super::{Device, RopeTable, RowSelection};
 use crate::Result;
@@ -110,10 +113,10 @@ pub trait Backward: Device {
         dw: &mut Self::Buffer<f32>,
     ) -> Result<()>;
 
-    /// Copies the first `len` elements.
-    fn copy(&self, x: &Self::Buffer<f32>, len: usize, out: &mut Self::Buffer<f32>) -> Result<()>;
-    /// `out = bf16(x)` for the first `len` elements.
-    fn round(&self, x: &Self::Buffer<f32>, len: usize, out: &mut Self::Buffer<bf16>) -> Result<()>;
+    /// Copies an activation of `[rows, columns]`.
+    fn copy(&self, x: &Self::Buffer<f32>, shape: [usize; 2], out: &mut Self::Buffer<f32>) -> Result<()>;
+    /// `out = bf16(x)`, `[rows, columns]`.
+    fn round(&self, x: &Self::Buffer<f32>, shape: [usize; 2], out: &mut Self::Buffer<bf16>) -> Result<()>;
     /// Rotary embedding of heads of width `D` in rows of `n` elements; backwards (the transpose) where `inverse`.
     fn rope(
         &self,
@@ -141,12 +144,12 @@ pub trait Backward: Device {
         rows: &PackedRows<'_>,
         dqkv: [&mut Self::Buffer<f32>; 3],
     ) -> Result<()>;
-    /// `a = silu(gate) ∘ up` for the first `len` elements.
+    /// `a = silu(gate) ∘ up`, `[rows, columns]`.
     fn swiglu(
         &self,
         gate: &Self::Buffer<bf16>,
         up: &Self::Buffer<bf16>,
-        len: usize,
+        shape: [usize; 2],
         a: &mut Self::Buffer<bf16>,
     ) -> Result<()>;
     /// Gradients of SwiGLU with respect to gate and up.
@@ -155,7 +158,7 @@ pub trait Backward: Device {
         da: &Self::Buffer<bf16>,
         gate: &Self::Buffer<bf16>,
         up: &Self::Buffer<bf16>,
-        len: usize,
+        shape: [usize; 2],
         d: [&mut Self::Buffer<bf16>; 2],
     ) -> Result<()>;
     /// Adds the gradients of RMSNorm: to `dh`, rows as [`Device::rms_norm`] read them, and to `dw` where it is asked for.
@@ -188,21 +191,28 @@ pub trait Backward: Device {
         gradient: Option<LossGradient<'_, Self>>,
     ) -> Result<Vec<f64>>;
 
-    /// `out = x ∘ mask / (1 - p)`, where an element of the mask is 0 with probability `p`, by `key` and index.
-    fn dropout(&self, x: &Self::Buffer<bf16>, len: usize, p: f32, key: u64, out: &mut Self::Buffer<bf16>)
-    -> Result<()>;
+    /// `out = x ∘ mask / (1 - p)`, `[rows, columns]`, where an element of the mask is 0 with probability `p`, by `key` and the
+    /// element's index without padding.
+    fn dropout(
+        &self,
+        x: &Self::Buffer<bf16>,
+        shape: [usize; 2],
+        p: f32,
+        key: u64,
+        out: &mut Self::Buffer<bf16>,
+    ) -> Result<()>;
     /// `dx += dz ∘ mask / (1 - p)` with the same mask.
     fn dropout_backward(
         &self,
         dz: &Self::Buffer<f32>,
-        len: usize,
+        shape: [usize; 2],
         p: f32,
         key: u64,
         dx: &mut Self::Buffer<f32>,
     ) -> Result<()>;
 
-    /// Zeroes the first `len` elements.
-    fn clear(&self, x: &mut Self::Buffer<f32>, len: usize) -> Result<()>;
+    /// Zeroes an activation of `[rows, columns]`; what has one row is dense.
+    fn clear(&self, x: &mut Self::Buffer<f32>, shape: [usize; 2]) -> Result<()>;
     /// `Σ x²` of the first `len` elements in f64, in chunks fixed by position.
     fn sum_squares(&self, x: &Self::Buffer<f32>, len: usize) -> Result<f64>;
     /// One step of AdamW of a parameter of `len` elements.

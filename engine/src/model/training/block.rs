@@ -147,9 +147,9 @@ impl<D: Backward> Net<'_, D> {
         dropped: &'b mut D::Buffer<bf16>,
     ) -> Result<&'b D::Buffer<bf16>> {
         let Some((p, key)) = self.dropout(layer, projection) else { return Ok(x) };
-        let len = self.t() * projection.shape(&self.model.config).1;
-        self.model.device.reserve(dropped, len)?;
-        self.model.device.dropout(x, len, p, key, dropped)?;
+        let shape = [self.t(), projection.shape(&self.model.config).1];
+        self.model.device.reserve(dropped, shape[0] * shape[1])?;
+        self.model.device.dropout(x, shape, p, key, dropped)?;
         Ok(dropped)
     }
 
@@ -191,10 +191,10 @@ impl<D: Backward> Net<'_, D> {
         for (&(projection, _), du) in dys.iter().zip(du.iter()) {
             let dropout = self.dropout(layer, projection);
             if let (Some(update), Some((p, key))) = (self.tuned.update(layer, projection), dropout) {
-                let len = t * projection.shape(&self.model.config).1;
-                d.reserve(masked, len)?;
+                let shape = [t, projection.shape(&self.model.config).1];
+                d.reserve(masked, shape[0] * shape[1])?;
                 d.linear_dx(&[Term { x: du, weight: &update.a }], t, 1.0, Output::Store(masked))?;
-                d.dropout_backward(masked, len, p, key, dx)?;
+                d.dropout_backward(masked, shape, p, key, dx)?;
             }
         }
         Ok(())
@@ -225,7 +225,7 @@ impl<D: Backward> Net<'_, D> {
         self.linear(layer, V, x, dropped, &mut u[V as usize], Output::Round(&mut qkv[2]))?;
         let [q, k, v] = qkv;
         d.packed_attention([q, k, v], &self.rows, o, lse)?;
-        d.copy(h, t * c.hidden_size, h_mid)?;
+        d.copy(h, [t, c.hidden_size], h_mid)?;
         self.linear(layer, O, o, dropped, &mut u[O as usize], Output::Add(h_mid))?;
         d.rms_norm(h_mid, &block.attention_norm, eps, RowSelection::All(t), x, 0)?;
         self.linear(layer, Gate, x, dropped, &mut u[Gate as usize], Output::Round(gate))?;
@@ -235,8 +235,8 @@ impl<D: Backward> Net<'_, D> {
     /// The rest of the block, to its output `h`.
     pub fn finish(&self, layer: usize, saved: &mut Saved<D>, work: &mut Work<D>, h: &mut D::Buffer<f32>) -> Result<()> {
         let (d, c, t) = (&self.model.device, &self.model.config, self.t());
-        d.swiglu(&saved.gate, &saved.up, t * c.intermediate_size, &mut work.x)?;
-        d.copy(&saved.h_mid, t * c.hidden_size, h)?;
+        d.swiglu(&saved.gate, &saved.up, [t, c.intermediate_size], &mut work.x)?;
+        d.copy(&saved.h_mid, [t, c.hidden_size], h)?;
         let u = &mut saved.u[Projection::Down as usize];
         self.linear(layer, Projection::Down, &work.x, &mut work.dropped, u, Output::Add(h))
     }
@@ -258,31 +258,31 @@ impl<D: Backward> Net<'_, D> {
         let Saved { qkv, o, lse, h_mid, gate, up, u } = saved;
         let Work { x, dropped, dy, dys: [first, second, third], du, wide, dqkv, dx, dh, masked } = work;
 
-        d.swiglu(gate, up, t * f, x)?;
+        d.swiglu(gate, up, [t, f], x)?;
         if let Some(update) = self.tuned.update(layer, Down) {
             let x = self.adapter_input(layer, Down, x, dropped)?;
             let u = &mut u[Down as usize];
             d.reserve(u, t * self.tuned.rank())?;
             d.linear(&[Term { x, weight: &update.a }], t, self.tuned.scale(), Output::Round(u))?;
         }
-        d.round(dh, t * c.hidden_size, dy)?;
+        d.round(dh, [t, c.hidden_size], dy)?;
         self.linear_backward(layer, &[(Down, dy)], x, u, (dropped, masked), du, wide, gradients)?;
-        d.round(wide, t * f, dy)?;
-        d.swiglu_backward(dy, gate, up, t * f, [first, second])?;
+        d.round(wide, [t, f], dy)?;
+        d.swiglu_backward(dy, gate, up, [t, f], [first, second])?;
         d.rms_norm(h_mid, &block.attention_norm, eps, all, x, 0)?;
         let dys = [(Gate, &*first), (Up, &*second)];
         self.linear_backward(layer, &dys, x, u, (dropped, masked), du, dx, gradients)?;
         let dw = self.tuned.attention_norm(layer).map(|i| &mut gradients[i]);
         d.rms_norm_backward(dx, h_mid, &block.attention_norm, eps, all, dh, dw)?;
 
-        d.round(dh, t * c.hidden_size, dy)?;
+        d.round(dh, [t, c.hidden_size], dy)?;
         self.linear_backward(layer, &[(O, dy)], o, u, (dropped, masked), du, wide, gradients)?;
-        d.round(wide, t * q_dim, dy)?;
+        d.round(wide, [t, q_dim], dy)?;
         let [dq, dk, dv] = dqkv;
         d.packed_attention_backward(qkv.each_ref(), (o, lse), dy, &self.rows, [dq, dk, dv])?;
         d.rope(dq, q_dim, self.positions, &self.model.rope, true, first)?;
         d.rope(dk, kv_dim, self.positions, &self.model.rope, true, second)?;
-        d.round(dv, t * kv_dim, third)?;
+        d.round(dv, [t, kv_dim], third)?;
         d.rms_norm(h, &block.input_norm, eps, all, x, 0)?;
         let dys = [(Q, &*first), (K, &*second), (V, &*third)];
         self.linear_backward(layer, &dys, x, u, (dropped, masked), du, dx, gradients)?;

@@ -154,7 +154,7 @@ impl<D: Backward> Learner<D> {
         let dhead = self.tuned.head().map(|i| &mut self.gradients[i]);
         let step = LossGradient { weight, dx: &mut work.dx, dhead };
         let losses = d.cross_entropy(&work.x, model.head(), &targets, Some(step))?;
-        d.clear(&mut work.dh, t * c.hidden_size)?;
+        d.clear(&mut work.dh, [t, c.hidden_size])?;
         let dw = self.tuned.last_norm().map(|i| &mut self.gradients[i]);
         d.rms_norm_backward(&work.dx, last, &model.norm, c.rms_norm_eps, rows, &mut work.dh, dw)?;
         for (layer, slot) in slots.iter().enumerate().rev() {

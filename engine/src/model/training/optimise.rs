@@ -42,7 +42,10 @@ impl<D: Backward> Learner<D> {
     /// Zeroes all gradients.
     pub fn clear_gradients(&mut self) -> Result<()> {
         let device = &self.model.device;
-        self.parameters.iter().zip(&mut self.gradients).try_for_each(|(p, gradient)| device.clear(gradient, p.len()))
+        self.parameters
+            .iter()
+            .zip(&mut self.gradients)
+            .try_for_each(|(p, gradient)| device.clear(gradient, [1, p.len()]))
     }
 
     /// The Euclidean norm of all gradients together.

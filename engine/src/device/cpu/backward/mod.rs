@@ -118,12 +118,14 @@ impl Backward for Cpu {
         loss::add_outer(self, (dy, n, n), (x, k, k), t, dw)
     }
 
-    fn copy(&self, x: &Buffer<f32>, len: usize, out: &mut Buffer<f32>) -> Result<()> {
+    fn copy(&self, x: &Buffer<f32>, [t, n]: [usize; 2], out: &mut Buffer<f32>) -> Result<()> {
+        let len = t * n;
         first_mut("copy", "out", out, len)?.copy_from_slice(first("copy", "x", x, len)?);
         Ok(())
     }
 
-    fn round(&self, x: &Buffer<f32>, len: usize, out: &mut Buffer<bf16>) -> Result<()> {
+    fn round(&self, x: &Buffer<f32>, [t, n]: [usize; 2], out: &mut Buffer<bf16>) -> Result<()> {
+        let len = t * n;
         let x = first("round", "x", x, len)?;
         let out = Parts::new(first_mut("round", "out", out, len)?);
         // SAFETY: pieces are disjoint.
@@ -188,7 +190,8 @@ impl Backward for Cpu {
         attention::backward(self, qkv.map(|x| &**x), (o, lse), d_o, rows, dqkv.map(|x| &mut **x))
     }
 
-    fn swiglu(&self, gate: &Buffer<bf16>, up: &Buffer<bf16>, len: usize, a: &mut Buffer<bf16>) -> Result<()> {
+    fn swiglu(&self, gate: &Buffer<bf16>, up: &Buffer<bf16>, [t, n]: [usize; 2], a: &mut Buffer<bf16>) -> Result<()> {
+        let len = t * n;
         let (gate, up) = (first("swiglu", "gate", gate, len)?, first("swiglu", "up", up, len)?);
         let a = Parts::new(first_mut("swiglu", "a", a, len)?);
         // SAFETY: pieces are disjoint.
@@ -202,10 +205,10 @@ impl Backward for Cpu {
         da: &Buffer<bf16>,
         gate: &Buffer<bf16>,
         up: &Buffer<bf16>,
-        len: usize,
+        [t, n]: [usize; 2],
         [dgate, dup]: [&mut Buffer<bf16>; 2],
     ) -> Result<()> {
-        let op = "swiglu_backward";
+        let (op, len) = ("swiglu_backward", t * n);
         let (da, gate, up) = (first(op, "da", da, len)?, first(op, "gate", gate, len)?, first(op, "up", up, len)?);
         let dgate = Parts::new(first_mut(op, "dgate", dgate, len)?);
         let dup = Parts::new(first_mut(op, "dup", dup, len)?);
@@ -290,7 +293,8 @@ impl Backward for Cpu {
         loss::cross_entropy(self, x, head, targets, gradient)
     }
 
-    fn dropout(&self, x: &Buffer<bf16>, len: usize, p: f32, key: u64, out: &mut Buffer<bf16>) -> Result<()> {
+    fn dropout(&self, x: &Buffer<bf16>, [t, n]: [usize; 2], p: f32, key: u64, out: &mut Buffer<bf16>) -> Result<()> {
+        let len = t * n;
         let x = first("dropout", "x", x, len)?;
         let out = Parts::new(first_mut("dropout", "out", out, len)?);
         let drop = kernels(self.isa).dropout;
@@ -298,7 +302,15 @@ impl Backward for Cpu {
         pieces(self, len, |at| drop(&x[at.clone()], at.start, p, key, unsafe { out.range(at) }))
     }
 
-    fn dropout_backward(&self, dz: &Buffer<f32>, len: usize, p: f32, key: u64, dx: &mut Buffer<f32>) -> Result<()> {
+    fn dropout_backward(
+        &self,
+        dz: &Buffer<f32>,
+        [t, n]: [usize; 2],
+        p: f32,
+        key: u64,
+        dx: &mut Buffer<f32>,
+    ) -> Result<()> {
+        let len = t * n;
         let dz = first("dropout_backward", "dz", dz, len)?;
         let dx = Parts::new(first_mut("dropout_backward", "dx", dx, len)?);
         let drop = kernels(self.isa).dropout_backward;
@@ -306,8 +318,8 @@ impl Backward for Cpu {
         pieces(self, len, |at| drop(&dz[at.clone()], at.start, p, key, unsafe { dx.range(at) }))
     }
 
-    fn clear(&self, x: &mut Buffer<f32>, len: usize) -> Result<()> {
-        first_mut("clear", "x", x, len)?.fill(0.0);
+    fn clear(&self, x: &mut Buffer<f32>, [t, n]: [usize; 2]) -> Result<()> {
+        first_mut("clear", "x", x, t * n)?.fill(0.0);
         Ok(())
     }
 

@@ -294,8 +294,8 @@ fn swiglu_rope_embedding_and_rounding_agree_with_f64() {
     for cpu in cpus() {
         let [gate, up, da] = [&gate, &up, &da].map(|x| buffer(&cpu, x));
         let [mut a, mut dg, mut du] = [0; 3].map(|_| cpu.buffer(len).unwrap());
-        cpu.swiglu(&gate, &up, len, &mut a).unwrap();
-        cpu.swiglu_backward(&da, &gate, &up, len, [&mut dg, &mut du]).unwrap();
+        cpu.swiglu(&gate, &up, [1, len], &mut a).unwrap();
+        cpu.swiglu_backward(&da, &gate, &up, [1, len], [&mut dg, &mut du]).unwrap();
         // One rounding to bf16.
         let half = 1.0 / 256.0 + 1e-6;
         agrees("a", &narrow(&a), &reference::swiglu(&g, &u), half);
@@ -386,14 +386,14 @@ fn dropout_keeps_the_mean_and_backward_has_the_same_mask() {
     for cpu in cpus() {
         let x = buffer(&cpu, &vec![bf16::from_f32(3.0); len]);
         let [mut y, mut other] = [0; 2].map(|_| cpu.buffer(len).unwrap());
-        cpu.dropout(&x, len, p, 42, &mut y).unwrap();
-        cpu.dropout(&x, len, p, 43, &mut other).unwrap();
+        cpu.dropout(&x, [1, len], p, 42, &mut y).unwrap();
+        cpu.dropout(&x, [1, len], p, 43, &mut other).unwrap();
         assert!(y.iter().all(|y| [0.0, 4.0].contains(&y.to_f32())) && y[..] != other[..]);
         let dropped = y.iter().filter(|y| y.to_f32() == 0.0).count() as f64 / len as f64;
         // Five standard deviations of a mean of 50,000 draws.
         assert!((dropped - p as f64).abs() < 5.0 * (0.25f64 * 0.75 / len as f64).sqrt(), "{dropped}");
         let mut dx = buffer(&cpu, &vec![1f32; len]);
-        cpu.dropout_backward(&buffer(&cpu, &vec![3f32; len]), len, p, 42, &mut dx).unwrap();
+        cpu.dropout_backward(&buffer(&cpu, &vec![3f32; len]), [1, len], p, 42, &mut dx).unwrap();
         assert!(dx.iter().zip(y.iter()).all(|(dx, y)| *dx == 1.0 + y.to_f32()));
         assert!(first.get_or_insert_with(|| y.to_vec())[..] == y[..], "{:?}", cpu.isa());
     }
