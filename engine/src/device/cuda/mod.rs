@@ -4,6 +4,7 @@
 //! the ones for few rows and the ones for many give the same bits. So a prompt, a decoded token and a draft agree.
 
 mod attention;
+mod backward;
 mod driver;
 mod head;
 mod images;
