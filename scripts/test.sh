@@ -16,19 +16,31 @@ if [ -z "${BMN_CORPORA:-}" ] && [ -d ../shared/corpora ]; then
 fi
 
 log=build/test.log
+# A test that expects a panic would fill the log with backtraces; they hide the failures.
+export RUST_BACKTRACE=0
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
 scripts/third-party.py --check
 
-# --show-output lets the lines of skipped tests through.
-status=0
-cargo test --workspace --locked --no-fail-fast -- --show-output 2>&1 | tee "$log" || status=$?
+# The log has everything (--show-output lets the lines of skipped tests through), the terminal what one wants to follow.
+failed=""
+part() { # NAME COMMAND...: goes on after a failure, and remembers it
+    local name=$1
+    shift
+    echo "== $name"
+    "$@" || failed="$failed $name"
+}
+cargo_tests() {
+    cargo test --workspace --locked --no-fail-fast -- --show-output 2>&1 | tee "$log" |
+        grep --line-buffered -E '^(error|warning: unused|     Running |   Doc-tests |test result: |test .* (FAILED|has been running))'
+}
+library_tests() { tests/abi/run.sh 2>&1 | tee build/abi.log; }
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
+part tests cargo_tests
 # Some seconds of fuzzing each; `make fuzz` takes longer.
-if [ -x fuzz/run.sh ]; then
-    SECONDS_EACH=${SECONDS_EACH:-5} fuzz/run.sh || status=$?
-fi
-tests/abi/run.sh 2>&1 | tee build/abi.log || status=$?
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet || status=$?
+part fuzzing env SECONDS_EACH="${SECONDS_EACH:-5}" fuzz/run.sh
+part library library_tests
+part documentation documentation
 
 echo
 echo "== results"
@@ -39,5 +51,10 @@ if [ -n "$skipped$ignored" ]; then
     echo "== skipped"
     printf '%s\n' "$skipped" "$ignored" | sed '/^$/d'
 fi
-[ "$status" = 0 ] && echo "all tests passed" || echo "FAILED"
-exit "$status"
+[ -n "$failed" ] || { echo "all tests passed"; exit 0; }
+# What failed comes last, with its output.
+awk '/^failures:$/ {show = 1} /^test result:/ {show = 0} show' "$log" | head -n 200
+grep -E -A 20 '^error' "$log" | head -n 60 || true
+case $failed in *library*) tail -n 30 build/abi.log ;; esac
+echo "FAILED:$failed"
+exit 1
