@@ -87,15 +87,7 @@ else
 fi
 
 say "Java"
-jars=/usr/share/java
-if command -v javac >/dev/null && [ -f $jars/jna.jar ] && [ -f $jars/junit4.jar ]; then
-    classpath=$out/classes:$jars/jna.jar:$jars/junit4.jar:$jars/hamcrest-core.jar
-    mkdir -p "$out/classes"
-    javac --release 8 -Xlint:all,-options -Werror -cp "$classpath" -d "$out/classes" java/src/*/java/org/biomistral/nlu/*.java
-    java -Dorg.biomistral.nlu.path="$lib" -Dbmn.model="$model" -cp "$classpath" org.junit.runner.JUnitCore org.biomistral.nlu.NluTest
-else
-    echo "SKIPPED Java: javac, JNA or JUnit 4 is not installed (Debian: default-jdk-headless libjna-java junit4)"
-fi
+tests/abi/java.sh "$lib/libbiomistral_nlu.so" "$model" "$out"
 
 say "system calls: no network, no file written"
 if command -v strace >/dev/null; then

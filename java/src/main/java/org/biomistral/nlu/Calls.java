@@ -1,41 +1,49 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.Memory;
-import com.sun.jna.Pointer;
-import com.sun.jna.ptr.PointerByReference;
 import java.nio.charset.StandardCharsets;
 
-/** Strings in and out, errors into exceptions. */
+/** Texts in, errors into exceptions. */
 final class Calls {
     private Calls() {}
 
-    /** Bytes of {@code text} in UTF-8 with a NUL after them. */
-    static Memory utf8(String text) {
-        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        Memory memory = new Memory(bytes.length + 1L);
-        memory.write(0, bytes, 0, bytes.length);
-        memory.setByte(bytes.length, (byte) 0);
-        return memory;
+    /** What a function with {@code out} and {@code err} as its last arguments does; returns its status. */
+    interface Making {
+        int call(long out, long err);
     }
 
-    /** The NUL-terminated UTF-8 at {@code pointer}. */
-    static String string(Pointer pointer) {
-        return pointer == null ? "" : pointer.getString(0, "UTF-8");
+    /** The handle that {@code making} gives. */
+    static long make(Making making) {
+        try (Block out = new Block(16)) {
+            check(making.call(out.address(), out.address() + 8), out.getLong(8));
+            return out.getLong(0);
+        }
     }
 
-    /** {@code len} bytes of UTF-8. */
-    static String string(Pointer pointer, long len) {
-        return new String(pointer.getByteArray(0, Math.toIntExact(len)), StandardCharsets.UTF_8);
-    }
-
-    /** Throws what a call left in {@code err}, if it failed. */
-    static void check(int status, PointerByReference err) {
+    /** Throws what a call left as its error, if it failed. */
+    static void check(int status, long error) {
         if (status == 0) {
             return;
         }
-        Pointer error = err.getValue();
-        String message = error == null ? Status.of(status).name() : string(Library.bmn_error_message(error));
+        String message = error == 0 ? Status.of(status).name() : Block.string(Library.bmn_error_message(error));
         Library.bmn_error_free(error);
         throw new NluException(Status.of(status), message);
+    }
+
+    /** {@code text} in UTF-8. After a lone surrogate comes a byte that is not UTF-8, so that the library refuses the text. */
+    static byte[] utf8(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            char unit = text.charAt(i);
+            if (Character.isSurrogate(unit)) {
+                if (Character.isHighSurrogate(unit) && i + 1 < text.length() && Character.isLowSurrogate(text.charAt(i + 1))) {
+                    i++;
+                } else {
+                    byte[] before = text.substring(0, i).getBytes(StandardCharsets.UTF_8);
+                    byte[] bytes = java.util.Arrays.copyOf(before, before.length + 1);
+                    bytes[before.length] = (byte) 0xFF;
+                    return bytes;
+                }
+            }
+        }
+        return text.getBytes(StandardCharsets.UTF_8);
     }
 }

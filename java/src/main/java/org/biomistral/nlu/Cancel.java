@@ -1,7 +1,5 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.Pointer;
-
 /** Stops the runs it was given to, from any thread. */
 public final class Cancel extends Handle {
     /** An untriggered flag. */
@@ -11,7 +9,7 @@ public final class Cancel extends Handle {
 
     /** Stops the runs; documents not done get {@link Status#CANCELLED}. */
     public void trigger() {
-        Pointer flag = acquire();
+        long flag = acquire();
         try {
             Library.bmn_cancel_trigger(flag);
         } finally {
@@ -21,7 +19,7 @@ public final class Cancel extends Handle {
 
     /** Makes it usable again. */
     public void reset() {
-        Pointer flag = acquire();
+        long flag = acquire();
         try {
             Library.bmn_cancel_reset(flag);
         } finally {

@@ -1,12 +1,11 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.Pointer;
 import java.lang.ref.PhantomReference;
 import java.lang.ref.ReferenceQueue;
 import java.util.Collections;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.function.Consumer;
+import java.util.function.LongConsumer;
 
 /**
  * A native handle that is freed once: when it is closed and no call uses it any more, or, where closing was forgotten, when
@@ -15,13 +14,13 @@ import java.util.function.Consumer;
 abstract class Handle implements AutoCloseable {
     private final Resource resource;
 
-    Handle(Pointer pointer, Consumer<Pointer> free) {
+    Handle(long pointer, LongConsumer free) {
         resource = new Resource(pointer, free);
         Cleanup.watch(this, resource);
     }
 
     /** The pointer, kept alive until {@link #release}. */
-    final Pointer acquire() {
+    final long acquire() {
         return resource.acquire(getClass().getSimpleName());
     }
 
@@ -36,20 +35,25 @@ abstract class Handle implements AutoCloseable {
         resource.close();
     }
 
+    /** Handles that exist, closed or not. */
+    static int live() {
+        return Cleanup.WATCHED.size();
+    }
+
     /** What must not refer to the handle, so that the handle can become unreachable. */
     private static final class Resource {
-        private final Pointer pointer;
-        private final Consumer<Pointer> free;
+        private final long pointer;
+        private final LongConsumer free;
         private int uses;
         private boolean closed;
         private boolean freed;
 
-        Resource(Pointer pointer, Consumer<Pointer> free) {
+        Resource(long pointer, LongConsumer free) {
             this.pointer = pointer;
             this.free = free;
         }
 
-        synchronized Pointer acquire(String what) {
+        synchronized long acquire(String what) {
             if (closed) {
                 throw new IllegalStateException(what + " is closed");
             }

@@ -1,11 +1,7 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.Callback;
 import com.sun.jna.Native;
 import com.sun.jna.NativeLibrary;
-import com.sun.jna.Pointer;
-import com.sun.jna.ptr.LongByReference;
-import com.sun.jna.ptr.PointerByReference;
 
 /**
  * The functions of {@code biomistral_nlu.h}. {@code size_t} is 64 bits wide: other machines are refused.
@@ -34,115 +30,101 @@ final class Library {
 
     private Library() {}
 
-    /** {@code bmn_progress_fn}. */
-    interface Progress extends Callback {
-        int invoke(Pointer userData, long done, long of);
-    }
-
-    /** {@code bmn_log_fn}. */
-    interface Log extends Callback {
-        void invoke(Pointer userData, int level, String target, String message);
-    }
-
     static native int bmn_abi_version();
 
-    static native String bmn_version_string();
+    static native long bmn_version_string();
 
-    static native int bmn_error_status(Pointer error);
+    static native long bmn_error_message(long error);
 
-    static native Pointer bmn_error_message(Pointer error);
+    static native void bmn_error_free(long error);
 
-    static native void bmn_error_free(Pointer error);
+    static native void bmn_runtime_options_init(long options, long size);
 
-    static native void bmn_runtime_options_init(Pointer options, long size);
+    static native int bmn_runtime_new(long options, long out, long err);
 
-    static native int bmn_runtime_new(Pointer options, PointerByReference out, PointerByReference err);
-
-    static native void bmn_runtime_free(Pointer runtime);
-
-    static native void bmn_model_options_init(Pointer options, long size);
+    static native void bmn_runtime_free(long runtime);
 
     static native int bmn_model_open(
-            Pointer runtime, Pointer path, Pointer options, PointerByReference out, PointerByReference err);
+            long runtime, long path, long options, long out, long err);
 
-    static native Pointer bmn_model_info_json(Pointer model);
+    static native long bmn_model_info_json(long model);
 
-    static native void bmn_model_free(Pointer model);
+    static native void bmn_model_free(long model);
 
-    static native int bmn_adapter_open(Pointer model, Pointer path, PointerByReference out, PointerByReference err);
+    static native int bmn_adapter_open(long model, long path, long out, long err);
 
     static native int bmn_model_set_adapter(
-            Pointer model, Pointer name, Pointer adapter, LongByReference generation, PointerByReference err);
+            long model, long name, long adapter, long generation, long err);
 
-    static native int bmn_model_remove_adapter(Pointer model, Pointer name, PointerByReference err);
+    static native int bmn_model_remove_adapter(long model, long name, long err);
 
-    static native void bmn_adapter_free(Pointer adapter);
+    static native void bmn_adapter_free(long adapter);
 
-    static native int bmn_session_new(Pointer model, PointerByReference out, PointerByReference err);
+    static native int bmn_session_new(long model, long out, long err);
 
-    static native void bmn_session_free(Pointer session);
+    static native void bmn_session_free(long session);
 
-    static native Pointer bmn_cancel_new();
+    static native long bmn_cancel_new();
 
-    static native void bmn_cancel_trigger(Pointer cancel);
+    static native void bmn_cancel_trigger(long cancel);
 
-    static native void bmn_cancel_reset(Pointer cancel);
+    static native void bmn_cancel_reset(long cancel);
 
-    static native void bmn_cancel_free(Pointer cancel);
+    static native void bmn_cancel_free(long cancel);
 
-    static native int bmn_schema_from_json(Pointer json, long len, PointerByReference out, PointerByReference err);
+    static native int bmn_schema_from_json(long json, long len, long out, long err);
 
-    static native void bmn_schema_free(Pointer schema);
+    static native void bmn_schema_free(long schema);
 
-    static native void bmn_run_options_init(Pointer options, long size);
+    static native void bmn_run_options_init(long options, long size);
 
     static native int bmn_extract(
-            Pointer session, Pointer schema, Pointer docs, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long schema, long docs, long n, long options, long results, long statuses,
+            long err);
 
     static native int bmn_events(
-            Pointer session, Pointer schema, Pointer docs, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long schema, long docs, long n, long options, long results, long statuses,
+            long err);
 
     static native int bmn_classify(
-            Pointer session, Pointer schema, Pointer docs, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long schema, long docs, long n, long options, long results, long statuses,
+            long err);
 
     static native int bmn_relate(
-            Pointer session, Pointer schema, Pointer docs, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long schema, long docs, long n, long options, long results, long statuses,
+            long err);
 
     static native int bmn_answer(
-            Pointer session, Pointer questions, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long questions, long n, long options, long results, long statuses,
+            long err);
 
     static native int bmn_entail(
-            Pointer session, Pointer pairs, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long pairs, long n, long options, long results, long statuses,
+            long err);
 
     static native int bmn_similar(
-            Pointer session, Pointer pairs, long n, Pointer options, Pointer results, Pointer statuses,
-            PointerByReference err);
+            long session, long pairs, long n, long options, long results, long statuses,
+            long err);
 
-    static native long bmn_result_span_count(Pointer result);
+    static native long bmn_result_span_count(long result);
 
-    static native int bmn_result_span(Pointer result, long i, int unit, Pointer out, PointerByReference err);
+    static native int bmn_result_span(long result, long i, int unit, long out, long err);
 
-    static native long bmn_result_link_count(Pointer result);
+    static native long bmn_result_link_count(long result);
 
-    static native int bmn_result_link(Pointer result, long i, Pointer out, PointerByReference err);
+    static native int bmn_result_link(long result, long i, long out, long err);
 
-    static native long bmn_result_score_count(Pointer result);
+    static native long bmn_result_score_count(long result);
 
-    static native int bmn_result_score(Pointer result, long i, Pointer out, PointerByReference err);
+    static native int bmn_result_score(long result, long i, long out, long err);
 
-    static native Pointer bmn_result_label(Pointer result);
+    static native long bmn_result_label(long result);
 
-    static native double bmn_result_number(Pointer result);
+    static native double bmn_result_number(long result);
 
-    static native double bmn_result_outside_mass(Pointer result);
+    static native double bmn_result_outside_mass(long result);
 
-    static native Pointer bmn_result_json(Pointer result, int unit);
+    static native long bmn_result_json(long result, int unit);
 
-    static native void bmn_result_free(Pointer result);
+    static native void bmn_result_free(long result);
 }

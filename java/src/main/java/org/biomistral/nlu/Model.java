@@ -1,15 +1,13 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.Memory;
-import com.sun.jna.Pointer;
-import com.sun.jna.ptr.LongByReference;
-import com.sun.jna.ptr.PointerByReference;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** Weights, tokenizer and adapters; shared by any number of sessions and threads. */
 public final class Model extends Handle {
     private static final int RUNTIME_OPTIONS = 40;
 
-    private Model(Pointer pointer) {
+    private Model(long pointer) {
         super(pointer, Library::bmn_model_free);
     }
 
@@ -29,42 +27,48 @@ public final class Model extends Handle {
      * {@code threads}: 0 for one per core; {@code log} may be null.
      */
     public static Model open(String path, int device, int threads, Log log) {
-        Memory options = new Memory(RUNTIME_OPTIONS);
-        Library.bmn_runtime_options_init(options, RUNTIME_OPTIONS);
-        options.setInt(4, device);
-        options.setInt(8, threads);
-        if (log != null) {
-            Library.Log call = (userData, level, target, message) -> {
-                try {
-                    log.line(level, target, message);
-                } catch (RuntimeException e) {
-                    // There is nobody to tell: the call under way must end as it would without a log.
-                    return;
-                }
-            };
-            LOGS.add(call);
-            options.setPointer(24, com.sun.jna.CallbackReference.getFunctionPointer(call));
+        try (Block options = new Block(RUNTIME_OPTIONS); Block file = Block.utf8(path)) {
+            Library.bmn_runtime_options_init(options.address(), RUNTIME_OPTIONS);
+            options.putInt(4, device);
+            options.putInt(8, threads);
+            if (log != null) {
+                options.putLong(24, log(log).address());
+            }
+            long runtime = Calls.make((out, err) -> Library.bmn_runtime_new(options.address(), out, err));
+            try {
+                return new Model(Calls.make((out, err) -> Library.bmn_model_open(runtime, file.address(), 0, out, err)));
+            } finally {
+                Library.bmn_runtime_free(runtime);
+            }
         }
-        PointerByReference runtime = new PointerByReference();
-        PointerByReference out = new PointerByReference();
-        PointerByReference err = new PointerByReference();
-        Calls.check(Library.bmn_runtime_new(options, runtime, err), err);
-        try {
-            Calls.check(Library.bmn_model_open(runtime.getValue(), Calls.utf8(path), null, out, err), err);
-        } finally {
-            Library.bmn_runtime_free(runtime.getValue());
-        }
-        return new Model(out.getValue());
+    }
+
+    /** The library's version. */
+    public static String version() {
+        return Block.string(Library.bmn_version_string());
+    }
+
+    private static Upcall log(Log log) {
+        Upcall upcall = Upcall.log((userData, level, target, message) -> {
+            try {
+                log.line(level, Block.string(target), Block.string(message));
+            } catch (Throwable e) {
+                // There is nobody to tell: the call under way must end as it would without a log.
+                return;
+            }
+        });
+        LOGS.add(upcall);
+        return upcall;
     }
 
     /** Native code may call a log as long as any model lives, so logs are never given up. */
-    private static final java.util.Set<Library.Log> LOGS = java.util.concurrent.ConcurrentHashMap.newKeySet();
+    private static final Set<Upcall> LOGS = ConcurrentHashMap.newKeySet();
 
     /** What the model is, as JSON: architecture, identities, sizes. */
     public String infoJson() {
-        Pointer model = acquire();
+        long model = acquire();
         try {
-            return Calls.string(Library.bmn_model_info_json(model));
+            return Block.string(Library.bmn_model_info_json(model));
         } finally {
             release();
         }
@@ -72,15 +76,12 @@ public final class Model extends Handle {
 
     /** A session: one call at a time. */
     public Session session() {
-        PointerByReference out = new PointerByReference();
-        PointerByReference err = new PointerByReference();
-        Pointer model = acquire();
+        long model = acquire();
         try {
-            Calls.check(Library.bmn_session_new(model, out, err), err);
+            return new Session(Calls.make((out, err) -> Library.bmn_session_new(model, out, err)));
         } finally {
             release();
         }
-        return new Session(out.getValue());
     }
 
     /**
@@ -88,31 +89,24 @@ public final class Model extends Handle {
      * Returns a number higher than that of any change before.
      */
     public long setAdapter(String name, String folder) {
-        PointerByReference adapter = new PointerByReference();
-        PointerByReference err = new PointerByReference();
-        LongByReference generation = new LongByReference();
-        Pointer model = acquire();
-        try {
-            Calls.check(Library.bmn_adapter_open(model, Calls.utf8(folder), adapter, err), err);
+        long model = acquire();
+        try (Block path = Block.utf8(folder); Block text = Block.utf8(name)) {
+            long adapter = Calls.make((out, err) -> Library.bmn_adapter_open(model, path.address(), out, err));
             try {
-                int status = Library.bmn_model_set_adapter(
-                        model, Calls.utf8(name), adapter.getValue(), generation, err);
-                Calls.check(status, err);
+                return Calls.make((out, err) -> Library.bmn_model_set_adapter(model, text.address(), adapter, out, err));
             } finally {
-                Library.bmn_adapter_free(adapter.getValue());
+                Library.bmn_adapter_free(adapter);
             }
         } finally {
             release();
         }
-        return generation.getValue();
     }
 
     /** Takes an adapter's name away; runs under way with it finish. */
     public void removeAdapter(String name) {
-        PointerByReference err = new PointerByReference();
-        Pointer model = acquire();
-        try {
-            Calls.check(Library.bmn_model_remove_adapter(model, Calls.utf8(name), err), err);
+        long model = acquire();
+        try (Block text = Block.utf8(name); Block error = new Block(8)) {
+            Calls.check(Library.bmn_model_remove_adapter(model, text.address(), error.address()), error.getLong(0));
         } finally {
             release();
         }

@@ -1,8 +1,5 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.Memory;
-import com.sun.jna.Pointer;
-import com.sun.jna.ptr.PointerByReference;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -24,35 +21,37 @@ public final class Result {
     private final String json;
 
     /** Reads what {@code result} points to. */
-    Result(Pointer result, int status) {
+    Result(long result, int status) {
         this.status = Status.of(status);
-        PointerByReference err = new PointerByReference();
-        Memory row = new Memory(SPAN);
-        for (long i = 0, n = Library.bmn_result_span_count(result); i < n; i++) {
-            row.setInt(0, SPAN);
-            Calls.check(Library.bmn_result_span(result, i, UTF16, row, err), err);
-            spans.add(new Span(
-                    Math.toIntExact(row.getLong(8)), Math.toIntExact(row.getLong(16)), Calls.string(row.getPointer(24)),
-                    Calls.string(row.getPointer(32), row.getLong(40)), row.getDouble(48), row.getDouble(56)));
+        try (Block row = new Block(SPAN); Block error = new Block(8)) {
+            long out = row.address();
+            long err = error.address();
+            for (long i = 0, n = Library.bmn_result_span_count(result); i < n; i++) {
+                row.putInt(0, SPAN);
+                Calls.check(Library.bmn_result_span(result, i, UTF16, out, err), error.getLong(0));
+                spans.add(new Span(
+                        Math.toIntExact(row.getLong(8)), Math.toIntExact(row.getLong(16)), Block.string(row.getLong(24)),
+                        Block.string(row.getLong(32), row.getLong(40)), row.getDouble(48), row.getDouble(56)));
+            }
+            for (long i = 0, n = Library.bmn_result_link_count(result); i < n; i++) {
+                row.putInt(0, LINK);
+                Calls.check(Library.bmn_result_link(result, i, out, err), error.getLong(0));
+                long value = row.getLong(32);
+                links.add(new Link(
+                        Link.Kind.values()[row.getInt(8)], row.getInt(12), row.getInt(16), Block.string(row.getLong(24)),
+                        value == 0 ? null : Block.string(value), row.getDouble(40)));
+            }
+            for (long i = 0, n = Library.bmn_result_score_count(result); i < n; i++) {
+                row.putInt(0, SCORE);
+                Calls.check(Library.bmn_result_score(result, i, out, err), error.getLong(0));
+                scores.add(new Score(
+                        row.getInt(4), Block.string(row.getLong(8)), row.getDouble(16), row.getDouble(24)));
+            }
         }
-        for (long i = 0, n = Library.bmn_result_link_count(result); i < n; i++) {
-            row.setInt(0, LINK);
-            Calls.check(Library.bmn_result_link(result, i, row, err), err);
-            Pointer value = row.getPointer(32);
-            links.add(new Link(
-                    Link.Kind.values()[row.getInt(8)], row.getInt(12), row.getInt(16), Calls.string(row.getPointer(24)),
-                    value == null ? null : Calls.string(value), row.getDouble(40)));
-        }
-        for (long i = 0, n = Library.bmn_result_score_count(result); i < n; i++) {
-            row.setInt(0, SCORE);
-            Calls.check(Library.bmn_result_score(result, i, row, err), err);
-            scores.add(new Score(
-                    row.getInt(4), Calls.string(row.getPointer(8)), row.getDouble(16), row.getDouble(24)));
-        }
-        label = Calls.string(Library.bmn_result_label(result));
+        label = Block.string(Library.bmn_result_label(result));
         number = Library.bmn_result_number(result);
         outsideMass = Library.bmn_result_outside_mass(result);
-        json = Calls.string(Library.bmn_result_json(result, UTF16));
+        json = Block.string(Library.bmn_result_json(result, UTF16));
     }
 
     /** Whether the document was answered; {@link #json} says why not. */

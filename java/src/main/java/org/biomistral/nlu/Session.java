@@ -1,15 +1,11 @@
 package org.biomistral.nlu;
 
-import com.sun.jna.CallbackReference;
-import com.sun.jna.Memory;
-import com.sun.jna.Pointer;
-import com.sun.jna.ptr.PointerByReference;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongToIntFunction;
 
 /** One call at a time, from any thread; others wait their turn. */
 public final class Session extends Handle {
@@ -20,13 +16,12 @@ public final class Session extends Handle {
 
     private final ReentrantLock turn = new ReentrantLock();
 
-    Session(Pointer pointer) {
+    Session(long pointer) {
         super(pointer, Library::bmn_session_free);
     }
 
     private interface Task {
-        int call(Pointer session, Pointer schema, Pointer items, long n, Pointer options, Pointer results,
-                Pointer statuses, PointerByReference err);
+        int call(long session, long schema, long items, long n, long options, long results, long statuses, long err);
     }
 
     /** Entities of a document. */
@@ -36,7 +31,9 @@ public final class Session extends Handle {
 
     /** Entities of documents, in their order; a document that fails has its status. */
     public List<Result> extract(Schema schema, List<String> documents, RunOptions options) {
-        return run(Library::bmn_extract, schema, texts(documents), documents.size(), options);
+        try (Block items = texts(documents)) {
+            return run(Library::bmn_extract, schema, items, documents.size(), options);
+        }
     }
 
     /** Events of a document. */
@@ -46,7 +43,9 @@ public final class Session extends Handle {
 
     /** Events of documents, in their order. */
     public List<Result> events(Schema schema, List<String> documents, RunOptions options) {
-        return run(Library::bmn_events, schema, texts(documents), documents.size(), options);
+        try (Block items = texts(documents)) {
+            return run(Library::bmn_events, schema, items, documents.size(), options);
+        }
     }
 
     /** The class of a document. */
@@ -56,50 +55,48 @@ public final class Session extends Handle {
 
     /** Classes of documents, in their order. */
     public List<Result> classify(Schema schema, List<String> documents, RunOptions options) {
-        return run(Library::bmn_classify, schema, texts(documents), documents.size(), options);
+        try (Block items = texts(documents)) {
+            return run(Library::bmn_classify, schema, items, documents.size(), options);
+        }
     }
 
     /** Relations between entities that are extracted first. */
     public Result relate(Schema schema, String document) {
-        Memory texts = texts(Collections.singletonList(document));
-        Memory items = new Memory(RELATE_DOC);
-        items.clear();
-        items.setPointer(0, texts.getPointer(0));
-        items.setLong(8, texts.getLong(8));
-        List<Result> results = run(Library::bmn_relate, schema, items, 1, null);
-        keep(texts);
-        return one(results);
+        try (Block texts = texts(Collections.singletonList(document)); Block items = new Block(RELATE_DOC)) {
+            items.putLong(0, texts.getLong(0));
+            items.putLong(8, texts.getLong(8));
+            return one(run(Library::bmn_relate, schema, items, 1, null));
+        }
     }
 
     /** A multiple-choice question about {@code context}, which may be empty. */
     public Result answer(String question, String context, List<String> options) {
-        Memory texts = texts(Arrays.asList(question, context));
-        Memory choices = texts(options);
-        Memory items = new Memory(QUESTION);
-        for (int at = 0; at < 2 * STR; at += 8) {
-            items.setLong(at, texts.getLong(at));
+        try (Block texts = texts(Arrays.asList(question, context)); Block choices = texts(options);
+                Block items = new Block(QUESTION)) {
+            for (int at = 0; at < 2 * STR; at += 8) {
+                items.putLong(at, texts.getLong(at));
+            }
+            items.putLong(2 * STR, choices.address());
+            items.putLong(2 * STR + 8, options.size());
+            return one(run((session, schema, asked, n, run, out, statuses, err)
+                    -> Library.bmn_answer(session, asked, n, run, out, statuses, err), null, items, 1, null));
         }
-        items.setPointer(2 * STR, choices);
-        items.setLong(2 * STR + 8, options.size());
-        List<Result> results = run((session, schema, asked, n, run, out, statuses, err)
-                -> Library.bmn_answer(session, asked, n, run, out, statuses, err), null, items, 1, null);
-        keep(texts);
-        keep(choices);
-        return one(results);
     }
 
     /** Whether {@code hypothesis} follows from {@code premise}. */
     public Result entail(String premise, String hypothesis) {
-        return one(run((session, schema, pairs, n, run, out, statuses, err)
-                -> Library.bmn_entail(session, pairs, n, run, out, statuses, err),
-                null, texts(Arrays.asList(premise, hypothesis)), 1, null));
+        try (Block pair = texts(Arrays.asList(premise, hypothesis))) {
+            return one(run((session, schema, pairs, n, run, out, statuses, err)
+                    -> Library.bmn_entail(session, pairs, n, run, out, statuses, err), null, pair, 1, null));
+        }
     }
 
     /** How similar two texts are; {@link Result#number} is the expected score from 0 to 5. */
     public Result similar(String first, String second) {
-        return one(run((session, schema, pairs, n, run, out, statuses, err)
-                -> Library.bmn_similar(session, pairs, n, run, out, statuses, err),
-                null, texts(Arrays.asList(first, second)), 1, null));
+        try (Block pair = texts(Arrays.asList(first, second))) {
+            return one(run((session, schema, pairs, n, run, out, statuses, err)
+                    -> Library.bmn_similar(session, pairs, n, run, out, statuses, err), null, pair, 1, null));
+        }
     }
 
     private static Result one(List<Result> results) {
@@ -110,49 +107,31 @@ public final class Session extends Handle {
         return result;
     }
 
-    /** Uses {@code memory}, so that it is not freed before. */
-    private static void keep(Memory memory) {
-        memory.valid();
-    }
-
-    /** An array of {@code bmn_str} with its texts in one block. A lone surrogate is refused, not replaced. */
-    private static Memory texts(List<String> texts) {
+    /** An array of {@code bmn_str} with its texts in one block. */
+    private static Block texts(List<String> texts) {
         List<byte[]> all = new ArrayList<>(texts.size());
         long size = 0;
         for (String text : texts) {
-            if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
-                throw new NluException(Status.INVALID_UTF8, "document: expected well-formed UTF-16, found a lone surrogate");
-            }
-            byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+            byte[] bytes = Calls.utf8(text);
             all.add(bytes);
             size += bytes.length;
         }
-        long head = (long) STR * Math.max(1, texts.size());
-        Memory memory = new Memory(head + size + 1);
-        long at = head;
+        long at = (long) STR * Math.max(1, texts.size());
+        Block block = new Block(at + size + 1);
         for (int i = 0; i < all.size(); i++) {
             byte[] bytes = all.get(i);
-            memory.setPointer((long) STR * i, memory.share(at));
-            memory.setLong((long) STR * i + 8, bytes.length);
-            memory.write(at, bytes, 0, bytes.length);
+            block.putLong((long) STR * i, block.address() + at);
+            block.putLong((long) STR * i + 8, bytes.length);
+            block.put(at, bytes);
             at += bytes.length;
         }
-        return memory;
+        return block;
     }
 
-    private List<Result> run(Task task, Schema schema, Memory items, int n, RunOptions options) {
+    private List<Result> run(Task task, Schema schema, Block items, int n, RunOptions options) {
         RunOptions chosen = options == null ? new RunOptions() : options;
-        Memory run = new Memory(RUN_OPTIONS);
-        Library.bmn_run_options_init(run, RUN_OPTIONS);
-        run.setInt(4, chosen.flags);
-        run.setInt(8, chosen.timeoutMs);
-        run.setInt(12, chosen.batch);
-        Memory adapter = chosen.adapter == null ? null : Calls.utf8(chosen.adapter);
-        run.setPointer(16, adapter);
-        run.setInt(60, chosen.maxSpans);
-        run.setInt(64, chosen.maxWords);
         Throwable[] thrown = new Throwable[1];
-        Library.Progress progress = chosen.progress == null ? null : (userData, done, of) -> {
+        Upcall.Progress progress = (userData, done, of) -> {
             try {
                 return chosen.progress.go(done, of) ? 0 : 1;
             } catch (Throwable e) {
@@ -160,43 +139,41 @@ public final class Session extends Handle {
                 return 1;
             }
         };
-        if (progress != null) {
-            run.setPointer(32, CallbackReference.getFunctionPointer(progress));
-        }
-        Memory results = new Memory(8L * Math.max(1, n));
-        Memory statuses = new Memory(4L * Math.max(1, n));
-        results.clear();
-        PointerByReference err = new PointerByReference();
-        Pointer session = acquire();
-        try {
-            Pointer asked = schema == null ? null : schema.acquire();
-            try {
-                run.setPointer(24, chosen.cancel == null ? null : chosen.cancel.acquire());
+        List<Result> all = new ArrayList<>(n);
+        // Results, their statuses, the error.
+        long statuses = 8L * n;
+        long error = statuses + 4L * (n + n % 2);
+        try (Block out = new Block(error + 8);
+                Block run = new Block(RUN_OPTIONS);
+                Block adapter = chosen.adapter == null ? null : Block.utf8(chosen.adapter);
+                Upcall called = chosen.progress == null ? null : Upcall.progress(progress)) {
+            Library.bmn_run_options_init(run.address(), RUN_OPTIONS);
+            run.putInt(4, chosen.flags);
+            run.putInt(8, chosen.timeoutMs);
+            run.putInt(12, chosen.batch);
+            run.putLong(16, adapter == null ? 0 : adapter.address());
+            run.putLong(32, called == null ? 0 : called.address());
+            run.putInt(60, chosen.maxSpans);
+            run.putInt(64, chosen.maxWords);
+            int status = held(this, session -> held(schema, asked -> held(chosen.cancel, cancel -> {
+                run.putLong(24, cancel);
                 turn.lock();
                 try {
-                    Calls.check(task.call(session, asked, items, n, run, results, statuses, err), err);
+                    return task.call(session, asked, items.address(), n, run.address(), out.address(),
+                            out.address() + statuses, out.address() + error);
                 } finally {
                     turn.unlock();
-                    if (chosen.cancel != null) {
-                        chosen.cancel.release();
-                    }
+                }
+            })));
+            Calls.check(status, out.getLong(error));
+            try {
+                for (int i = 0; i < n; i++) {
+                    all.add(new Result(out.getLong(8L * i), out.getInt(statuses + 4L * i)));
                 }
             } finally {
-                if (schema != null) {
-                    schema.release();
+                for (int i = 0; i < n; i++) {
+                    Library.bmn_result_free(out.getLong(8L * i));
                 }
-            }
-        } finally {
-            release();
-        }
-        List<Result> all = new ArrayList<>(n);
-        try {
-            for (int i = 0; i < n; i++) {
-                all.add(new Result(results.getPointer(8L * i), statuses.getInt(4L * i)));
-            }
-        } finally {
-            for (int i = 0; i < n; i++) {
-                Library.bmn_result_free(results.getPointer(8L * i));
             }
         }
         if (thrown[0] instanceof Error) {
@@ -206,5 +183,18 @@ public final class Session extends Handle {
             throw (RuntimeException) thrown[0];
         }
         return all;
+    }
+
+    /** What {@code call} returns, with a handle that is not freed meanwhile; 0 stands for a null handle. */
+    private static int held(Handle handle, LongToIntFunction call) {
+        if (handle == null) {
+            return call.applyAsInt(0);
+        }
+        long pointer = handle.acquire();
+        try {
+            return call.applyAsInt(pointer);
+        } finally {
+            handle.release();
+        }
     }
 }
