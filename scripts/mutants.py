@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CU = ROOT / "kernels/cu"
 # Which test binary exercises a .cu file.
 PRODUCTS = {"gemm", "gemm_int8", "probe", "skinny", "skinny_int8"}
+TRAINING = {"adamw", "embed_backward", "packed_attention", "packed_backward", "pointwise", "rms_norm_backward"}
 
 OPERATORS = [  # kind, pattern, replacement
     ("barrier", r"__syncthreads\(\);", ";"),
@@ -113,6 +114,8 @@ def tests_of(unit):
     """Names of the test binaries that run a .cu file's kernels."""
     if unit in PRODUCTS:
         return ["gemm"]
+    if unit in TRAINING:
+        return ["training"]
     return ["attention"] if unit.startswith("attention") else ["rows"]
 
 

@@ -153,12 +153,12 @@ struct Loader {
     }
 };
 
-// s = q kᵀ: 16 rows by 64 keys. `q` and `k` are the lane's addresses in the tiles (see `run`).
-template <int kD>
-__device__ __forceinline__ void scores(float (&s)[8][4], u32 q, u32 k) {
+// s = q kᵀ: 16 rows by 8 kN keys. `q` and `k` are the lane's addresses in the tiles (see `run`).
+template <int kD, int kN>
+__device__ __forceinline__ void scores(float (&s)[kN][4], u32 q, u32 k) {
     using T = Tile<kD>;
 #pragma unroll
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < kN; j++)
 #pragma unroll
         for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
 #pragma unroll
@@ -166,7 +166,7 @@ __device__ __forceinline__ void scores(float (&s)[8][4], u32 q, u32 k) {
         u32 a[4];
         ldmatrix_x4(a, T::along(q, 2 * step));
 #pragma unroll
-        for (int j = 0; j < 8; j += 2) {
+        for (int j = 0; j < kN; j += 2) {
             u32 b[4];
             ldmatrix_x4(b, T::along(k, 2 * step) + j * 8 * T::kStride);
             mma_bf16(s[j], a, b[0], b[1]);
@@ -185,6 +185,25 @@ __device__ __forceinline__ void mask(float (&s)[8][4], const Seen& seen, u32 blo
             const bool see = column + j * 8 + e % 2 - seen.start[e / 2] < seen.length[e / 2];
             s[j][e] = see ? s[j][e] : none();
         }
+}
+
+// o += p v: 8 kN keys by 8 kTiles columns; `v` is the lane's address in the tile.
+template <int kD, int kTiles, int kN>
+__device__ __forceinline__ void add(float (&o)[kTiles][4], const float (&p)[kN][4], u32 v) {
+    using T = Tile<kD>;
+#pragma unroll
+    for (int step = 0; step < kN / 2; step++) {
+        const u32 a[4] = {pack_bf16(p[2 * step][0], p[2 * step][1]), pack_bf16(p[2 * step][2], p[2 * step][3]),
+                          pack_bf16(p[2 * step + 1][0], p[2 * step + 1][1]),
+                          pack_bf16(p[2 * step + 1][2], p[2 * step + 1][3])};
+#pragma unroll
+        for (int n = 0; n < kTiles; n += 2) {
+            u32 b[4];
+            ldmatrix_x4_trans(b, T::along(v, n) + step * 16 * T::kStride);
+            mma_bf16(o[n], a, b[0], b[1]);
+            mma_bf16(o[n + 1], a, b[2], b[3]);
+        }
+    }
 }
 
 // Maximum, sum (this lane's columns only until `reduce`) and output of two rows over the keys of a split so far.
@@ -235,25 +254,6 @@ struct Running {
         for (int n = 0; n < kTiles; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++) o[n][e] = __fmul_rn(o[n][e], shrink[e / 2]);
-    }
-
-    // o += p v: 64 keys by kTiles * 8 columns; `v` is the lane's address in the tile.
-    template <int kD>
-    __device__ __forceinline__ void add(const float (&p)[8][4], u32 v) {
-        using T = Tile<kD>;
-#pragma unroll
-        for (int step = 0; step < 4; step++) {
-            const u32 a[4] = {pack_bf16(p[2 * step][0], p[2 * step][1]), pack_bf16(p[2 * step][2], p[2 * step][3]),
-                              pack_bf16(p[2 * step + 1][0], p[2 * step + 1][1]),
-                              pack_bf16(p[2 * step + 1][2], p[2 * step + 1][3])};
-#pragma unroll
-            for (int n = 0; n < kTiles; n += 2) {
-                u32 b[4];
-                ldmatrix_x4_trans(b, T::along(v, n) + step * 16 * T::kStride);
-                mma_bf16(o[n], a, b[0], b[1]);
-                mma_bf16(o[n + 1], a, b[2], b[3]);
-            }
-        }
     }
 
     // The rows' sums over all columns: the quad's four lanes get the same bits.
@@ -354,7 +354,7 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
             }
             step();
             loader.template issue<false>(k);
-            if (row < item.rows) split.template add<kD>(s, v + v_lane);
+            if (row < item.rows) add<kD>(split.o, s, v + v_lane);
             pair = (pair + 1) % kPairs;
         }
         split.reduce();

@@ -376,3 +376,235 @@ struct ProbeParams {
     /// First value.
     unsigned int base;
 };
+
+/// A tile of attention over packed examples. An array of these lies in device memory; `packed_work.rs` builds it.
+struct PackedItem {
+    /// Packed row of the pass that the example begins at.
+    unsigned int start;
+    /// Rows of the example.
+    unsigned int length;
+    /// First of the tile's rows or keys, counted from the example's beginning.
+    unsigned int first;
+    /// 0.
+    unsigned int reserved;
+};
+
+/// `packed_attention_*` (writes `o` and `lse`), `packed_delta` (writes `delta`), `packed_dq_*`, `packed_dkv_*`.
+struct PackedAttentionParams {
+    /// bf16 `[T, H, D]`.
+    DevicePtr q;
+    /// bf16 `[T, G, D]`.
+    DevicePtr k;
+    /// bf16 `[T, G, D]`.
+    DevicePtr v;
+    /// bf16 `[T, H, D]`.
+    DevicePtr o;
+    /// bf16 `[T, H, D]`; unused by forward.
+    DevicePtr d_o;
+    /// f32 `[T, H]`: natural log of each softmax's denominator.
+    DevicePtr lse;
+    /// f32 `[T, H]`: `Σ dO ∘ O`; unused by forward.
+    DevicePtr delta;
+    /// f32 `[T, H, D]`.
+    DevicePtr dq;
+    /// f32 `[T, G, D]`.
+    DevicePtr dk;
+    /// f32 `[T, G, D]`.
+    DevicePtr dv;
+    /// Elements from row to row of `q`, `o` and `d_o`, a multiple of 8.
+    long long ldq;
+    /// Elements from row to row of `k` and `v`, a multiple of 8.
+    long long ldk;
+    /// Elements from row to row of `dq`, even.
+    long long ld_dq;
+    /// Elements from row to row of `dk` and `dv`, even.
+    long long ld_dk;
+    /// `PackedItem[item_count]`, those that see most first.
+    DevicePtr items;
+    /// Number of items.
+    int item_count;
+    /// `T`.
+    int rows;
+    /// `H`.
+    int heads;
+    /// `G`, divides `H`.
+    int kv_heads;
+    /// `D`, even, at most the kernel's.
+    int head_dim;
+    /// `W`: row i sees `i - W < j <= i`; 0 for all.
+    unsigned int window;
+    /// `log2(e) / sqrt(D)`.
+    float scale;
+    /// `1 / sqrt(D)`.
+    float root;
+};
+
+/// `round_rows`, `copy_rows`.
+struct CopyParams {
+    /// f32 `[rows, columns]`.
+    DevicePtr x;
+    /// The same in bf16 or f32.
+    DevicePtr out;
+    /// Elements from row to row of `x`.
+    long long ldx;
+    /// Elements from row to row of `out`.
+    long long ldo;
+    /// Rows.
+    int row_count;
+    /// Columns; where they are a multiple of 8, rows start at 16 bytes.
+    int columns;
+};
+
+/// `swiglu_rows` (writes `out`), `swiglu_backward` (writes `dgate` and `dup`). All bf16 `[rows, columns]`.
+struct SwigluParams {
+    /// Gate.
+    DevicePtr gate;
+    /// Up.
+    DevicePtr up;
+    /// `silu(gate) ∘ up`.
+    DevicePtr out;
+    /// Gradient of `out`.
+    DevicePtr dout;
+    /// Gradient of `gate`.
+    DevicePtr dgate;
+    /// Gradient of `up`.
+    DevicePtr dup;
+    /// Elements from row to row.
+    long long ld;
+    /// Rows.
+    int row_count;
+    /// Columns; where they are a multiple of 8, rows start at 16 bytes.
+    int columns;
+};
+
+/// `rope_rows`.
+struct RopeParams {
+    /// f32 `[rows, columns]`.
+    DevicePtr x;
+    /// bf16 `[rows, columns]`.
+    DevicePtr out;
+    /// u32 `[rows]`.
+    DevicePtr positions;
+    /// f32 `[positions, D/2]`.
+    DevicePtr cos;
+    /// f32 `[positions, D/2]`.
+    DevicePtr sin;
+    /// Elements from row to row of `x`.
+    long long ldx;
+    /// Elements from row to row of `out`.
+    long long ldo;
+    /// Rows.
+    int row_count;
+    /// Columns: heads times `D`.
+    int columns;
+    /// `D`, even.
+    int head_dim;
+    /// 1 to turn back.
+    int inverse;
+};
+
+/// `rms_norm_backward` (adds to `dh`, writes `r`), then, for `dw`, `rms_norm_dw` (writes `partials`) and `rms_norm_dw_fold`.
+struct RmsNormBackwardParams {
+    /// f32 `[row_count, C]`.
+    DevicePtr dx;
+    /// f32 `[., C]`.
+    DevicePtr h;
+    /// f32 `[C]`.
+    DevicePtr w;
+    /// u32 `[row_count]`, all different, or 0 for rows 0, 1, 2...
+    DevicePtr rows;
+    /// f32 `[., C]`, added to.
+    DevicePtr dh;
+    /// f32 `[row_count]`: `rsqrt(mean(h²) + eps)`; 0 if nobody asks.
+    DevicePtr r;
+    /// f32 `[⌈row_count / 64⌉, C]`.
+    DevicePtr partials;
+    /// f32 `[C]`, added to.
+    DevicePtr dw;
+    /// Elements from row to row of `dx`, `h` and `dh`.
+    long long ld;
+    /// Rows.
+    int row_count;
+    /// `C`.
+    int channels;
+    /// Added to the mean square.
+    float eps;
+    /// 0.
+    int reserved;
+};
+
+/// The rows of one token. An array of these lies in device memory.
+struct EmbedSegment {
+    /// The token.
+    unsigned int token;
+    /// First of its rows in `EmbedBackwardParams::rows`.
+    unsigned int begin;
+    /// One past the last of them.
+    unsigned int end;
+};
+
+/// `embed_backward`: `dtable[token, :] += Σ dh[t, :]` over the rows of each token, in order.
+struct EmbedBackwardParams {
+    /// f32 `[., C]`.
+    DevicePtr dh;
+    /// u32, rows of `dh`, those of a token side by side.
+    DevicePtr rows;
+    /// `EmbedSegment[segment_count]`, tokens all different.
+    DevicePtr segments;
+    /// f32 `[V, C]`, dense.
+    DevicePtr dtable;
+    /// Elements from row to row of `dh`.
+    long long ldh;
+    /// Tokens that occur.
+    int segment_count;
+    /// `C`.
+    int channels;
+};
+
+/// `adamw` (state in f32), `adamw_half` (state in bf16, stochastic rounding).
+struct AdamParams {
+    /// f32 `[length]`.
+    DevicePtr gradient;
+    /// Mean.
+    DevicePtr m;
+    /// Mean square.
+    DevicePtr v;
+    /// The parameter in f32; unused by `adamw_half`.
+    DevicePtr master;
+    /// The parameter in bf16 `[., columns]`; 0 where `master` is all there is.
+    DevicePtr weight;
+    /// Elements from row to row of `weight`.
+    long long ld;
+    /// Key of stochastic rounding.
+    unsigned long long key;
+    /// Elements, fewer than 2^31.
+    unsigned int length;
+    /// Elements of a row.
+    unsigned int columns;
+    /// Decay of the mean and of the mean square.
+    float beta[2];
+    /// `1 - beta`.
+    float rest[2];
+    /// `1 / (1 - betaᵗ)`.
+    float correction[2];
+    /// Added to the root of the mean square.
+    float epsilon;
+    /// Learning rate.
+    float rate;
+    /// Learning rate times weight decay.
+    float decay;
+    /// What the gradient is multiplied by first.
+    float scale;
+};
+
+/// `sum_squares`: `out[b] = Σ x²` of elements `16384 b` to `16384 b + 16383`.
+struct SumSquaresParams {
+    /// f32 `[length]`.
+    DevicePtr x;
+    /// f64 `[⌈length / 16384⌉]`.
+    DevicePtr out;
+    /// Elements, fewer than 2^31.
+    unsigned int length;
+    /// 0.
+    unsigned int reserved;
+};

@@ -6,6 +6,7 @@
 
 pub mod attention_work;
 mod int8;
+mod packed_work;
 #[rustfmt::skip]
 #[allow(missing_docs)] // bindgen drops some of the header's comments
 pub mod params;
@@ -13,6 +14,7 @@ pub mod table;
 mod usage;
 
 pub use int8::{int8_position, int8_row, quantize_row};
+pub use packed_work::packed_items;
 pub use usage::Usage;
 
 /// Code of one `.cu` file for every architecture.

@@ -907,3 +907,589 @@ const _: () = {
         "Offset of field: ProbeParams::base",
     ][::core::mem::offset_of!(ProbeParams, base) - 12usize];
 };
+/// A tile of attention over packed examples. An array of these lies in device memory; `packed_work.rs` builds it.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct PackedItem {
+    /// Packed row of the pass that the example begins at.
+    pub start: core::ffi::c_uint,
+    /// Rows of the example.
+    pub length: core::ffi::c_uint,
+    /// First of the tile's rows or keys, counted from the example's beginning.
+    pub first: core::ffi::c_uint,
+    /// 0.
+    pub reserved: core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PackedItem"][::core::mem::size_of::<PackedItem>() - 16usize];
+    ["Alignment of PackedItem"][::core::mem::align_of::<PackedItem>() - 4usize];
+    [
+        "Offset of field: PackedItem::start",
+    ][::core::mem::offset_of!(PackedItem, start) - 0usize];
+    [
+        "Offset of field: PackedItem::length",
+    ][::core::mem::offset_of!(PackedItem, length) - 4usize];
+    [
+        "Offset of field: PackedItem::first",
+    ][::core::mem::offset_of!(PackedItem, first) - 8usize];
+    [
+        "Offset of field: PackedItem::reserved",
+    ][::core::mem::offset_of!(PackedItem, reserved) - 12usize];
+};
+/// `packed_attention_*` (writes `o` and `lse`), `packed_delta` (writes `delta`), `packed_dq_*`, `packed_dkv_*`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct PackedAttentionParams {
+    /// bf16 `[T, H, D]`.
+    pub q: DevicePtr,
+    /// bf16 `[T, G, D]`.
+    pub k: DevicePtr,
+    /// bf16 `[T, G, D]`.
+    pub v: DevicePtr,
+    /// bf16 `[T, H, D]`.
+    pub o: DevicePtr,
+    /// bf16 `[T, H, D]`; unused by forward.
+    pub d_o: DevicePtr,
+    /// f32 `[T, H]`: natural log of each softmax's denominator.
+    pub lse: DevicePtr,
+    /// f32 `[T, H]`: `Σ dO ∘ O`; unused by forward.
+    pub delta: DevicePtr,
+    /// f32 `[T, H, D]`.
+    pub dq: DevicePtr,
+    /// f32 `[T, G, D]`.
+    pub dk: DevicePtr,
+    /// f32 `[T, G, D]`.
+    pub dv: DevicePtr,
+    /// Elements from row to row of `q`, `o` and `d_o`, a multiple of 8.
+    pub ldq: core::ffi::c_longlong,
+    /// Elements from row to row of `k` and `v`, a multiple of 8.
+    pub ldk: core::ffi::c_longlong,
+    /// Elements from row to row of `dq`, even.
+    pub ld_dq: core::ffi::c_longlong,
+    /// Elements from row to row of `dk` and `dv`, even.
+    pub ld_dk: core::ffi::c_longlong,
+    /// `PackedItem[item_count]`, those that see most first.
+    pub items: DevicePtr,
+    /// Number of items.
+    pub item_count: core::ffi::c_int,
+    /// `T`.
+    pub rows: core::ffi::c_int,
+    /// `H`.
+    pub heads: core::ffi::c_int,
+    /// `G`, divides `H`.
+    pub kv_heads: core::ffi::c_int,
+    /// `D`, even, at most the kernel's.
+    pub head_dim: core::ffi::c_int,
+    /// `W`: row i sees `i - W < j <= i`; 0 for all.
+    pub window: core::ffi::c_uint,
+    /// `log2(e) / sqrt(D)`.
+    pub scale: f32,
+    /// `1 / sqrt(D)`.
+    pub root: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of PackedAttentionParams",
+    ][::core::mem::size_of::<PackedAttentionParams>() - 152usize];
+    [
+        "Alignment of PackedAttentionParams",
+    ][::core::mem::align_of::<PackedAttentionParams>() - 8usize];
+    [
+        "Offset of field: PackedAttentionParams::q",
+    ][::core::mem::offset_of!(PackedAttentionParams, q) - 0usize];
+    [
+        "Offset of field: PackedAttentionParams::k",
+    ][::core::mem::offset_of!(PackedAttentionParams, k) - 8usize];
+    [
+        "Offset of field: PackedAttentionParams::v",
+    ][::core::mem::offset_of!(PackedAttentionParams, v) - 16usize];
+    [
+        "Offset of field: PackedAttentionParams::o",
+    ][::core::mem::offset_of!(PackedAttentionParams, o) - 24usize];
+    [
+        "Offset of field: PackedAttentionParams::d_o",
+    ][::core::mem::offset_of!(PackedAttentionParams, d_o) - 32usize];
+    [
+        "Offset of field: PackedAttentionParams::lse",
+    ][::core::mem::offset_of!(PackedAttentionParams, lse) - 40usize];
+    [
+        "Offset of field: PackedAttentionParams::delta",
+    ][::core::mem::offset_of!(PackedAttentionParams, delta) - 48usize];
+    [
+        "Offset of field: PackedAttentionParams::dq",
+    ][::core::mem::offset_of!(PackedAttentionParams, dq) - 56usize];
+    [
+        "Offset of field: PackedAttentionParams::dk",
+    ][::core::mem::offset_of!(PackedAttentionParams, dk) - 64usize];
+    [
+        "Offset of field: PackedAttentionParams::dv",
+    ][::core::mem::offset_of!(PackedAttentionParams, dv) - 72usize];
+    [
+        "Offset of field: PackedAttentionParams::ldq",
+    ][::core::mem::offset_of!(PackedAttentionParams, ldq) - 80usize];
+    [
+        "Offset of field: PackedAttentionParams::ldk",
+    ][::core::mem::offset_of!(PackedAttentionParams, ldk) - 88usize];
+    [
+        "Offset of field: PackedAttentionParams::ld_dq",
+    ][::core::mem::offset_of!(PackedAttentionParams, ld_dq) - 96usize];
+    [
+        "Offset of field: PackedAttentionParams::ld_dk",
+    ][::core::mem::offset_of!(PackedAttentionParams, ld_dk) - 104usize];
+    [
+        "Offset of field: PackedAttentionParams::items",
+    ][::core::mem::offset_of!(PackedAttentionParams, items) - 112usize];
+    [
+        "Offset of field: PackedAttentionParams::item_count",
+    ][::core::mem::offset_of!(PackedAttentionParams, item_count) - 120usize];
+    [
+        "Offset of field: PackedAttentionParams::rows",
+    ][::core::mem::offset_of!(PackedAttentionParams, rows) - 124usize];
+    [
+        "Offset of field: PackedAttentionParams::heads",
+    ][::core::mem::offset_of!(PackedAttentionParams, heads) - 128usize];
+    [
+        "Offset of field: PackedAttentionParams::kv_heads",
+    ][::core::mem::offset_of!(PackedAttentionParams, kv_heads) - 132usize];
+    [
+        "Offset of field: PackedAttentionParams::head_dim",
+    ][::core::mem::offset_of!(PackedAttentionParams, head_dim) - 136usize];
+    [
+        "Offset of field: PackedAttentionParams::window",
+    ][::core::mem::offset_of!(PackedAttentionParams, window) - 140usize];
+    [
+        "Offset of field: PackedAttentionParams::scale",
+    ][::core::mem::offset_of!(PackedAttentionParams, scale) - 144usize];
+    [
+        "Offset of field: PackedAttentionParams::root",
+    ][::core::mem::offset_of!(PackedAttentionParams, root) - 148usize];
+};
+/// `round_rows`, `copy_rows`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct CopyParams {
+    /// f32 `[rows, columns]`.
+    pub x: DevicePtr,
+    /// The same in bf16 or f32.
+    pub out: DevicePtr,
+    /// Elements from row to row of `x`.
+    pub ldx: core::ffi::c_longlong,
+    /// Elements from row to row of `out`.
+    pub ldo: core::ffi::c_longlong,
+    /// Rows.
+    pub row_count: core::ffi::c_int,
+    /// Columns; where they are a multiple of 8, rows start at 16 bytes.
+    pub columns: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CopyParams"][::core::mem::size_of::<CopyParams>() - 40usize];
+    ["Alignment of CopyParams"][::core::mem::align_of::<CopyParams>() - 8usize];
+    ["Offset of field: CopyParams::x"][::core::mem::offset_of!(CopyParams, x) - 0usize];
+    [
+        "Offset of field: CopyParams::out",
+    ][::core::mem::offset_of!(CopyParams, out) - 8usize];
+    [
+        "Offset of field: CopyParams::ldx",
+    ][::core::mem::offset_of!(CopyParams, ldx) - 16usize];
+    [
+        "Offset of field: CopyParams::ldo",
+    ][::core::mem::offset_of!(CopyParams, ldo) - 24usize];
+    [
+        "Offset of field: CopyParams::row_count",
+    ][::core::mem::offset_of!(CopyParams, row_count) - 32usize];
+    [
+        "Offset of field: CopyParams::columns",
+    ][::core::mem::offset_of!(CopyParams, columns) - 36usize];
+};
+/// `swiglu_rows` (writes `out`), `swiglu_backward` (writes `dgate` and `dup`). All bf16 `[rows, columns]`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct SwigluParams {
+    /// Gate.
+    pub gate: DevicePtr,
+    /// Up.
+    pub up: DevicePtr,
+    /// `silu(gate) ∘ up`.
+    pub out: DevicePtr,
+    /// Gradient of `out`.
+    pub dout: DevicePtr,
+    /// Gradient of `gate`.
+    pub dgate: DevicePtr,
+    /// Gradient of `up`.
+    pub dup: DevicePtr,
+    /// Elements from row to row.
+    pub ld: core::ffi::c_longlong,
+    /// Rows.
+    pub row_count: core::ffi::c_int,
+    /// Columns; where they are a multiple of 8, rows start at 16 bytes.
+    pub columns: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SwigluParams"][::core::mem::size_of::<SwigluParams>() - 64usize];
+    ["Alignment of SwigluParams"][::core::mem::align_of::<SwigluParams>() - 8usize];
+    [
+        "Offset of field: SwigluParams::gate",
+    ][::core::mem::offset_of!(SwigluParams, gate) - 0usize];
+    [
+        "Offset of field: SwigluParams::up",
+    ][::core::mem::offset_of!(SwigluParams, up) - 8usize];
+    [
+        "Offset of field: SwigluParams::out",
+    ][::core::mem::offset_of!(SwigluParams, out) - 16usize];
+    [
+        "Offset of field: SwigluParams::dout",
+    ][::core::mem::offset_of!(SwigluParams, dout) - 24usize];
+    [
+        "Offset of field: SwigluParams::dgate",
+    ][::core::mem::offset_of!(SwigluParams, dgate) - 32usize];
+    [
+        "Offset of field: SwigluParams::dup",
+    ][::core::mem::offset_of!(SwigluParams, dup) - 40usize];
+    [
+        "Offset of field: SwigluParams::ld",
+    ][::core::mem::offset_of!(SwigluParams, ld) - 48usize];
+    [
+        "Offset of field: SwigluParams::row_count",
+    ][::core::mem::offset_of!(SwigluParams, row_count) - 56usize];
+    [
+        "Offset of field: SwigluParams::columns",
+    ][::core::mem::offset_of!(SwigluParams, columns) - 60usize];
+};
+/// `rope_rows`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct RopeParams {
+    /// f32 `[rows, columns]`.
+    pub x: DevicePtr,
+    /// bf16 `[rows, columns]`.
+    pub out: DevicePtr,
+    /// u32 `[rows]`.
+    pub positions: DevicePtr,
+    /// f32 `[positions, D/2]`.
+    pub cos: DevicePtr,
+    /// f32 `[positions, D/2]`.
+    pub sin: DevicePtr,
+    /// Elements from row to row of `x`.
+    pub ldx: core::ffi::c_longlong,
+    /// Elements from row to row of `out`.
+    pub ldo: core::ffi::c_longlong,
+    /// Rows.
+    pub row_count: core::ffi::c_int,
+    /// Columns: heads times `D`.
+    pub columns: core::ffi::c_int,
+    /// `D`, even.
+    pub head_dim: core::ffi::c_int,
+    /// 1 to turn back.
+    pub inverse: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RopeParams"][::core::mem::size_of::<RopeParams>() - 72usize];
+    ["Alignment of RopeParams"][::core::mem::align_of::<RopeParams>() - 8usize];
+    ["Offset of field: RopeParams::x"][::core::mem::offset_of!(RopeParams, x) - 0usize];
+    [
+        "Offset of field: RopeParams::out",
+    ][::core::mem::offset_of!(RopeParams, out) - 8usize];
+    [
+        "Offset of field: RopeParams::positions",
+    ][::core::mem::offset_of!(RopeParams, positions) - 16usize];
+    [
+        "Offset of field: RopeParams::cos",
+    ][::core::mem::offset_of!(RopeParams, cos) - 24usize];
+    [
+        "Offset of field: RopeParams::sin",
+    ][::core::mem::offset_of!(RopeParams, sin) - 32usize];
+    [
+        "Offset of field: RopeParams::ldx",
+    ][::core::mem::offset_of!(RopeParams, ldx) - 40usize];
+    [
+        "Offset of field: RopeParams::ldo",
+    ][::core::mem::offset_of!(RopeParams, ldo) - 48usize];
+    [
+        "Offset of field: RopeParams::row_count",
+    ][::core::mem::offset_of!(RopeParams, row_count) - 56usize];
+    [
+        "Offset of field: RopeParams::columns",
+    ][::core::mem::offset_of!(RopeParams, columns) - 60usize];
+    [
+        "Offset of field: RopeParams::head_dim",
+    ][::core::mem::offset_of!(RopeParams, head_dim) - 64usize];
+    [
+        "Offset of field: RopeParams::inverse",
+    ][::core::mem::offset_of!(RopeParams, inverse) - 68usize];
+};
+/// `rms_norm_backward` (adds to `dh`, writes `r`), then, for `dw`, `rms_norm_dw` (writes `partials`) and `rms_norm_dw_fold`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct RmsNormBackwardParams {
+    /// f32 `[row_count, C]`.
+    pub dx: DevicePtr,
+    /// f32 `[., C]`.
+    pub h: DevicePtr,
+    /// f32 `[C]`.
+    pub w: DevicePtr,
+    /// u32 `[row_count]`, all different, or 0 for rows 0, 1, 2...
+    pub rows: DevicePtr,
+    /// f32 `[., C]`, added to.
+    pub dh: DevicePtr,
+    /// f32 `[row_count]`: `rsqrt(mean(h²) + eps)`; 0 if nobody asks.
+    pub r: DevicePtr,
+    /// f32 `[⌈row_count / 64⌉, C]`.
+    pub partials: DevicePtr,
+    /// f32 `[C]`, added to.
+    pub dw: DevicePtr,
+    /// Elements from row to row of `dx`, `h` and `dh`.
+    pub ld: core::ffi::c_longlong,
+    /// Rows.
+    pub row_count: core::ffi::c_int,
+    /// `C`.
+    pub channels: core::ffi::c_int,
+    /// Added to the mean square.
+    pub eps: f32,
+    /// 0.
+    pub reserved: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of RmsNormBackwardParams",
+    ][::core::mem::size_of::<RmsNormBackwardParams>() - 88usize];
+    [
+        "Alignment of RmsNormBackwardParams",
+    ][::core::mem::align_of::<RmsNormBackwardParams>() - 8usize];
+    [
+        "Offset of field: RmsNormBackwardParams::dx",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, dx) - 0usize];
+    [
+        "Offset of field: RmsNormBackwardParams::h",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, h) - 8usize];
+    [
+        "Offset of field: RmsNormBackwardParams::w",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, w) - 16usize];
+    [
+        "Offset of field: RmsNormBackwardParams::rows",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, rows) - 24usize];
+    [
+        "Offset of field: RmsNormBackwardParams::dh",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, dh) - 32usize];
+    [
+        "Offset of field: RmsNormBackwardParams::r",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, r) - 40usize];
+    [
+        "Offset of field: RmsNormBackwardParams::partials",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, partials) - 48usize];
+    [
+        "Offset of field: RmsNormBackwardParams::dw",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, dw) - 56usize];
+    [
+        "Offset of field: RmsNormBackwardParams::ld",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, ld) - 64usize];
+    [
+        "Offset of field: RmsNormBackwardParams::row_count",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, row_count) - 72usize];
+    [
+        "Offset of field: RmsNormBackwardParams::channels",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, channels) - 76usize];
+    [
+        "Offset of field: RmsNormBackwardParams::eps",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, eps) - 80usize];
+    [
+        "Offset of field: RmsNormBackwardParams::reserved",
+    ][::core::mem::offset_of!(RmsNormBackwardParams, reserved) - 84usize];
+};
+/// The rows of one token. An array of these lies in device memory.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct EmbedSegment {
+    /// The token.
+    pub token: core::ffi::c_uint,
+    /// First of its rows in `EmbedBackwardParams::rows`.
+    pub begin: core::ffi::c_uint,
+    /// One past the last of them.
+    pub end: core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of EmbedSegment"][::core::mem::size_of::<EmbedSegment>() - 12usize];
+    ["Alignment of EmbedSegment"][::core::mem::align_of::<EmbedSegment>() - 4usize];
+    [
+        "Offset of field: EmbedSegment::token",
+    ][::core::mem::offset_of!(EmbedSegment, token) - 0usize];
+    [
+        "Offset of field: EmbedSegment::begin",
+    ][::core::mem::offset_of!(EmbedSegment, begin) - 4usize];
+    [
+        "Offset of field: EmbedSegment::end",
+    ][::core::mem::offset_of!(EmbedSegment, end) - 8usize];
+};
+/// `embed_backward`: `dtable[token, :] += Σ dh[t, :]` over the rows of each token, in order.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct EmbedBackwardParams {
+    /// f32 `[., C]`.
+    pub dh: DevicePtr,
+    /// u32, rows of `dh`, those of a token side by side.
+    pub rows: DevicePtr,
+    /// `EmbedSegment[segment_count]`, tokens all different.
+    pub segments: DevicePtr,
+    /// f32 `[V, C]`, dense.
+    pub dtable: DevicePtr,
+    /// Elements from row to row of `dh`.
+    pub ldh: core::ffi::c_longlong,
+    /// Tokens that occur.
+    pub segment_count: core::ffi::c_int,
+    /// `C`.
+    pub channels: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of EmbedBackwardParams",
+    ][::core::mem::size_of::<EmbedBackwardParams>() - 48usize];
+    [
+        "Alignment of EmbedBackwardParams",
+    ][::core::mem::align_of::<EmbedBackwardParams>() - 8usize];
+    [
+        "Offset of field: EmbedBackwardParams::dh",
+    ][::core::mem::offset_of!(EmbedBackwardParams, dh) - 0usize];
+    [
+        "Offset of field: EmbedBackwardParams::rows",
+    ][::core::mem::offset_of!(EmbedBackwardParams, rows) - 8usize];
+    [
+        "Offset of field: EmbedBackwardParams::segments",
+    ][::core::mem::offset_of!(EmbedBackwardParams, segments) - 16usize];
+    [
+        "Offset of field: EmbedBackwardParams::dtable",
+    ][::core::mem::offset_of!(EmbedBackwardParams, dtable) - 24usize];
+    [
+        "Offset of field: EmbedBackwardParams::ldh",
+    ][::core::mem::offset_of!(EmbedBackwardParams, ldh) - 32usize];
+    [
+        "Offset of field: EmbedBackwardParams::segment_count",
+    ][::core::mem::offset_of!(EmbedBackwardParams, segment_count) - 40usize];
+    [
+        "Offset of field: EmbedBackwardParams::channels",
+    ][::core::mem::offset_of!(EmbedBackwardParams, channels) - 44usize];
+};
+/// `adamw` (state in f32), `adamw_half` (state in bf16, stochastic rounding).
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct AdamParams {
+    /// f32 `[length]`.
+    pub gradient: DevicePtr,
+    /// Mean.
+    pub m: DevicePtr,
+    /// Mean square.
+    pub v: DevicePtr,
+    /// The parameter in f32; unused by `adamw_half`.
+    pub master: DevicePtr,
+    /// The parameter in bf16 `[., columns]`; 0 where `master` is all there is.
+    pub weight: DevicePtr,
+    /// Elements from row to row of `weight`.
+    pub ld: core::ffi::c_longlong,
+    /// Key of stochastic rounding.
+    pub key: core::ffi::c_ulonglong,
+    /// Elements, fewer than 2^31.
+    pub length: core::ffi::c_uint,
+    /// Elements of a row.
+    pub columns: core::ffi::c_uint,
+    /// Decay of the mean and of the mean square.
+    pub beta: [f32; 2usize],
+    /// `1 - beta`.
+    pub rest: [f32; 2usize],
+    /// `1 / (1 - betaᵗ)`.
+    pub correction: [f32; 2usize],
+    /// Added to the root of the mean square.
+    pub epsilon: f32,
+    /// Learning rate.
+    pub rate: f32,
+    /// Learning rate times weight decay.
+    pub decay: f32,
+    /// What the gradient is multiplied by first.
+    pub scale: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AdamParams"][::core::mem::size_of::<AdamParams>() - 104usize];
+    ["Alignment of AdamParams"][::core::mem::align_of::<AdamParams>() - 8usize];
+    [
+        "Offset of field: AdamParams::gradient",
+    ][::core::mem::offset_of!(AdamParams, gradient) - 0usize];
+    ["Offset of field: AdamParams::m"][::core::mem::offset_of!(AdamParams, m) - 8usize];
+    ["Offset of field: AdamParams::v"][::core::mem::offset_of!(AdamParams, v) - 16usize];
+    [
+        "Offset of field: AdamParams::master",
+    ][::core::mem::offset_of!(AdamParams, master) - 24usize];
+    [
+        "Offset of field: AdamParams::weight",
+    ][::core::mem::offset_of!(AdamParams, weight) - 32usize];
+    [
+        "Offset of field: AdamParams::ld",
+    ][::core::mem::offset_of!(AdamParams, ld) - 40usize];
+    [
+        "Offset of field: AdamParams::key",
+    ][::core::mem::offset_of!(AdamParams, key) - 48usize];
+    [
+        "Offset of field: AdamParams::length",
+    ][::core::mem::offset_of!(AdamParams, length) - 56usize];
+    [
+        "Offset of field: AdamParams::columns",
+    ][::core::mem::offset_of!(AdamParams, columns) - 60usize];
+    [
+        "Offset of field: AdamParams::beta",
+    ][::core::mem::offset_of!(AdamParams, beta) - 64usize];
+    [
+        "Offset of field: AdamParams::rest",
+    ][::core::mem::offset_of!(AdamParams, rest) - 72usize];
+    [
+        "Offset of field: AdamParams::correction",
+    ][::core::mem::offset_of!(AdamParams, correction) - 80usize];
+    [
+        "Offset of field: AdamParams::epsilon",
+    ][::core::mem::offset_of!(AdamParams, epsilon) - 88usize];
+    [
+        "Offset of field: AdamParams::rate",
+    ][::core::mem::offset_of!(AdamParams, rate) - 92usize];
+    [
+        "Offset of field: AdamParams::decay",
+    ][::core::mem::offset_of!(AdamParams, decay) - 96usize];
+    [
+        "Offset of field: AdamParams::scale",
+    ][::core::mem::offset_of!(AdamParams, scale) - 100usize];
+};
+/// `sum_squares`: `out[b] = Σ x²` of elements `16384 b` to `16384 b + 16383`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct SumSquaresParams {
+    /// f32 `[length]`.
+    pub x: DevicePtr,
+    /// f64 `[⌈length / 16384⌉]`.
+    pub out: DevicePtr,
+    /// Elements, fewer than 2^31.
+    pub length: core::ffi::c_uint,
+    /// 0.
+    pub reserved: core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SumSquaresParams"][::core::mem::size_of::<SumSquaresParams>() - 24usize];
+    [
+        "Alignment of SumSquaresParams",
+    ][::core::mem::align_of::<SumSquaresParams>() - 8usize];
+    [
+        "Offset of field: SumSquaresParams::x",
+    ][::core::mem::offset_of!(SumSquaresParams, x) - 0usize];
+    [
+        "Offset of field: SumSquaresParams::out",
+    ][::core::mem::offset_of!(SumSquaresParams, out) - 8usize];
+    [
+        "Offset of field: SumSquaresParams::length",
+    ][::core::mem::offset_of!(SumSquaresParams, length) - 16usize];
+    [
+        "Offset of field: SumSquaresParams::reserved",
+    ][::core::mem::offset_of!(SumSquaresParams, reserved) - 20usize];
+};

@@ -201,7 +201,62 @@ kernels! {
     HEAD_LSE_FOLD: HeadLseParams = "head_lse_fold" in "head_lse", 128, 0, |p| [blocks(p.m, 4), 1, 1];
     /// The largest allowed logit of each row.
     ARGMAX: ArgmaxParams = "argmax" in "argmax", 512, 0, |p| [blocks(p.m, 1), 1, 1];
+
+    /// Attention of packed examples, `D <= 16`.
+    PACKED_ATTENTION_16: PackedAttentionParams = "packed_attention_16" in "packed_attention", 128, attention_shared(16, 2), packed_rows;
+    /// Attention of packed examples, `D <= 64`.
+    PACKED_ATTENTION_64: PackedAttentionParams = "packed_attention_64" in "packed_attention", 128, attention_shared(64, 2), packed_rows;
+    /// Attention of packed examples, `D <= 128`.
+    PACKED_ATTENTION_128: PackedAttentionParams = "packed_attention_128" in "packed_attention", 128, attention_shared(128, 2), packed_rows;
+    /// Attention of packed examples, `D <= 256`.
+    PACKED_ATTENTION_256: PackedAttentionParams = "packed_attention_256" in "packed_attention", 128, attention_shared(256, 2), packed_rows;
+    /// `delta = Σ dO ∘ O`.
+    PACKED_DELTA: PackedAttentionParams = "packed_delta" in "packed_backward", 128, 0, |p| [blocks(p.rows.saturating_mul(p.heads), 4), 1, 1];
+    /// Gradient of the queries, `D <= 16`.
+    PACKED_DQ_16: PackedAttentionParams = "packed_dq_16" in "packed_backward", 128, backward_shared(16, 2, 0), packed_rows;
+    /// Gradient of the queries, `D <= 64`.
+    PACKED_DQ_64: PackedAttentionParams = "packed_dq_64" in "packed_backward", 128, backward_shared(64, 2, 0), packed_rows;
+    /// Gradient of the queries, `D <= 128`.
+    PACKED_DQ_128: PackedAttentionParams = "packed_dq_128" in "packed_backward", 128, backward_shared(128, 2, 0), packed_rows;
+    /// Gradient of the queries, `D <= 256`.
+    PACKED_DQ_256: PackedAttentionParams = "packed_dq_256" in "packed_backward", 128, backward_shared(256, 1, 0), packed_rows;
+    /// Gradients of the keys and values, `D <= 16`.
+    PACKED_DKV_16: PackedAttentionParams = "packed_dkv_16" in "packed_backward", 128, backward_shared(16, 2, 512), packed_keys;
+    /// Gradients of the keys and values, `D <= 64`.
+    PACKED_DKV_64: PackedAttentionParams = "packed_dkv_64" in "packed_backward", 128, backward_shared(64, 2, 512), packed_keys;
+    /// Gradients of the keys and values, `D <= 128`.
+    PACKED_DKV_128: PackedAttentionParams = "packed_dkv_128" in "packed_backward", 128, backward_shared(128, 2, 512), packed_keys;
+    /// Gradients of the keys and values, `D <= 256`.
+    PACKED_DKV_256: PackedAttentionParams = "packed_dkv_256" in "packed_backward", 128, backward_shared(256, 1, 512), packed_keys;
+
+    /// `out = bf16(x)`.
+    ROUND_ROWS: CopyParams = "round_rows" in "pointwise", 256, 0, |p| vectors(p.row_count, p.columns);
+    /// `out = x`.
+    COPY_ROWS: CopyParams = "copy_rows" in "pointwise", 256, 0, |p| vectors(p.row_count, p.columns);
+    /// `out = silu(gate) ∘ up`.
+    SWIGLU_ROWS: SwigluParams = "swiglu_rows" in "pointwise", 256, 0, |p| vectors(p.row_count, p.columns);
+    /// Its gradients.
+    SWIGLU_BACKWARD: SwigluParams = "swiglu_backward" in "pointwise", 256, 0, |p| vectors(p.row_count, p.columns);
+    /// Rotary embedding of rows, and back.
+    ROPE_ROWS: RopeParams = "rope_rows" in "pointwise", 256, 0, |p| [blocks(p.row_count, 1), blocks(p.columns / 2, 256), 1];
+    /// Gradient of the norm's input.
+    RMS_NORM_BACKWARD: RmsNormBackwardParams = "rms_norm_backward" in "rms_norm_backward", 256, 0, |p| [blocks(p.row_count, 1), 1, 1];
+    /// Gradient of the norm's weight, 64 rows at a time.
+    RMS_NORM_DW: RmsNormBackwardParams = "rms_norm_dw" in "rms_norm_backward", 256, 0, |p| [blocks(p.channels, 256), blocks(p.row_count, 64), 1];
+    /// Their sum.
+    RMS_NORM_DW_FOLD: RmsNormBackwardParams = "rms_norm_dw_fold" in "rms_norm_backward", 256, 0, |p| [blocks(p.channels, 256), 1, 1];
+    /// Gradient of the embedding table.
+    EMBED_BACKWARD: EmbedBackwardParams = "embed_backward" in "embed_backward", 256, 0, |p| [blocks(p.segment_count, 1), blocks(p.channels, 256), 1];
+    /// A step of AdamW, state in f32.
+    ADAMW: AdamParams = "adamw" in "adamw", 256, 0, |p| [p.length.div_ceil(1024), 1, 1];
+    /// A step of AdamW, state in bf16.
+    ADAMW_HALF: AdamParams = "adamw_half" in "adamw", 256, 0, |p| [p.length.div_ceil(1024), 1, 1];
+    /// Sums of squares of 16384 elements each.
+    SUM_SQUARES: SumSquaresParams = "sum_squares" in "adamw", 256, 0, |p| [p.length.div_ceil(SUM_SQUARES_CHUNK), 1, 1];
 }
+
+/// Elements of a sum of [`SUM_SQUARES`].
+pub const SUM_SQUARES_CHUNK: u32 = 16384;
 
 /// `⌈n / per⌉` as a grid extent, 0 for none.
 fn blocks(n: i32, per: u32) -> u32 {
@@ -299,6 +354,48 @@ pub fn lora_u(rows: usize) -> &'static Kernel<GemmParams> {
 
 fn items(p: &AttentionParams) -> [u32; 3] {
     [blocks(p.item_count, 1), 1, 1]
+}
+
+fn vectors(rows: i32, columns: i32) -> [u32; 3] {
+    [blocks(rows, 1), blocks(columns, 2048), 1]
+}
+fn packed_rows(p: &PackedAttentionParams) -> [u32; 3] {
+    [blocks(p.item_count.saturating_mul(p.heads), 1), 1, 1]
+}
+fn packed_keys(p: &PackedAttentionParams) -> [u32; 3] {
+    [blocks(p.item_count.saturating_mul(p.kv_heads), 1), 1, 1]
+}
+
+/// Bytes of two tiles of its own and `stages` pairs of streamed ones, each pair with `extra` bytes.
+const fn backward_shared(head_dim: u32, stages: u32, extra: u32) -> u32 {
+    let rows = if head_dim > 128 { 32 } else { 64 };
+    2 * rows * head_dim * 2 + stages * (2 * 64 * head_dim * 2 + extra)
+}
+
+/// The kernels of attention over packed examples for one width of heads.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed {
+    /// Rows or keys of an item of work.
+    pub rows: usize,
+    /// Forward.
+    pub forward: &'static Kernel<PackedAttentionParams>,
+    /// Gradient of the queries.
+    pub dq: &'static Kernel<PackedAttentionParams>,
+    /// Gradients of the keys and values.
+    pub dkv: &'static Kernel<PackedAttentionParams>,
+}
+
+/// The kernels for a head dim; none above 256, 0 or odd.
+pub fn packed(head_dim: usize) -> Option<Packed> {
+    let of = |rows, forward, dq, dkv| Some(Packed { rows, forward, dq, dkv });
+    match head_dim {
+        _ if !head_dim.is_multiple_of(2) => None,
+        2..=16 => of(64, &PACKED_ATTENTION_16, &PACKED_DQ_16, &PACKED_DKV_16),
+        18..=64 => of(64, &PACKED_ATTENTION_64, &PACKED_DQ_64, &PACKED_DKV_64),
+        66..=128 => of(64, &PACKED_ATTENTION_128, &PACKED_DQ_128, &PACKED_DKV_128),
+        130..=256 => of(32, &PACKED_ATTENTION_256, &PACKED_DQ_256, &PACKED_DKV_256),
+        _ => None,
+    }
 }
 
 fn lse_tiles(p: &HeadLseParams) -> [u32; 3] {

@@ -52,6 +52,45 @@ impl CudaMatrix {
     pub(super) fn int8(&self) -> bool {
         self.scales.is_some()
     }
+
+    /// Its values, row by row.
+    pub(super) fn read(&self) -> Result<Vec<bf16>> {
+        let ld = self.bf16_ld("read_matrix")?;
+        let mut values = Vec::with_capacity(self.rows * self.cols);
+        let mut rows = vec![bf16::ZERO; (HALF / size_of::<bf16>()).next_multiple_of(ld)];
+        let per_turn = rows.len() / ld;
+        for first in (0..self.rows).step_by(per_turn) {
+            let part = &mut rows[..per_turn.min(self.rows - first) * ld];
+            self.memory.read("read_matrix", first * ld * size_of::<bf16>(), bytemuck::cast_slice_mut(part))?;
+            part.chunks_exact(ld).for_each(|row| values.extend_from_slice(&row[..self.cols]));
+        }
+        Ok(values)
+    }
+
+    /// Overwrites it with values row by row.
+    pub(super) fn write(&mut self, values: &[bf16]) -> Result<()> {
+        let ld = self.bf16_ld("write_matrix")?;
+        if values.len() != self.rows * self.cols {
+            return Err(Error::shape("write_matrix", self.rows * self.cols, values.len()));
+        }
+        let per_turn = (HALF / size_of::<bf16>()).div_ceil(ld);
+        let mut rows = vec![bf16::ZERO; per_turn.min(self.rows) * ld];
+        for (turn, values) in values.chunks(per_turn * self.cols).enumerate() {
+            let part = &mut rows[..values.len() / self.cols * ld];
+            let filled = part.chunks_exact_mut(ld).zip(values.chunks_exact(self.cols));
+            filled.for_each(|(to, from)| to[..self.cols].copy_from_slice(from));
+            let at = turn * per_turn * ld * size_of::<bf16>();
+            self.memory.write("write_matrix", at, bytemuck::cast_slice(part))?;
+        }
+        Ok(())
+    }
+
+    fn bf16_ld(&self, op: &str) -> Result<usize> {
+        if self.int8() {
+            return Err(Error::unsupported(format!("{op}: a matrix of int8")));
+        }
+        Ok(padded(self.cols))
+    }
 }
 
 /// Two pinned buffers in turn: one is filled while the other is copied.

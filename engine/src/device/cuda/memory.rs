@@ -80,6 +80,15 @@ impl Memory {
         self.shared.driver.check(op)
     }
 
+    /// Zeroes bytes.
+    pub fn clear(&mut self, op: &str, range: Range<usize>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.shared.flush()?;
+        self.shared.driver.stream.memset_zeros(&mut self.bytes.slice_mut(range)).map_err(|e| failed(op, e))
+    }
+
     /// Copies within the device, from other memory.
     pub fn copy_from(&mut self, op: &str, at: usize, from: &Memory, range: Range<usize>) -> Result<()> {
         if range.is_empty() {
@@ -156,6 +165,12 @@ impl<T: Element> Buffer<T> {
         super::need("write", "buffer", at + data.len(), self.len)?;
         let bytes = bytemuck::cast_slice(data);
         self.memory.as_mut().map_or(Ok(()), |memory| memory.write("write", at * size_of::<T>(), bytes))
+    }
+
+    /// Zeroes the first `len` elements.
+    pub(super) fn clear(&mut self, len: usize) -> Result<()> {
+        super::need("clear", "buffer", len, self.len)?;
+        self.memory.as_mut().map_or(Ok(()), |memory| memory.clear("clear", 0..len * size_of::<T>()))
     }
 
     pub(super) fn read(&self, at: usize, out: &mut [T]) -> Result<()> {

@@ -3,6 +3,10 @@
 //! Rows lie as in the forward pass: bf16 ones `padded` and f32 ones `residual` elements apart. What is written grows as
 //! needed. Gradients of parameters and the optimiser's state are dense.
 
+mod attention;
+mod optimise;
+mod rows;
+
 use super::memory::Buffer;
 use super::{Cuda, CudaMatrix};
 use crate::device::{
@@ -34,83 +38,77 @@ impl Backward for Cuda {
         Err(missing("linear_dw"))
     }
 
-    fn copy(&self, _x: &Buffer<f32>, _shape: [usize; 2], _out: &mut Buffer<f32>) -> Result<()> {
-        Err(missing("copy"))
+    fn copy(&self, x: &Buffer<f32>, shape: [usize; 2], out: &mut Buffer<f32>) -> Result<()> {
+        self.op(|_| rows::copy(&self.shared, x, shape, out))
     }
 
-    fn round(&self, _x: &Buffer<f32>, _shape: [usize; 2], _out: &mut Buffer<bf16>) -> Result<()> {
-        Err(missing("round"))
+    fn round(&self, x: &Buffer<f32>, shape: [usize; 2], out: &mut Buffer<bf16>) -> Result<()> {
+        self.op(|_| rows::round(&self.shared, x, shape, out))
     }
 
     fn rope(
         &self,
-        _x: &Buffer<f32>,
-        _n: usize,
-        _positions: &[u32],
-        _table: &RopeTable<Self>,
-        _inverse: bool,
-        _out: &mut Buffer<bf16>,
+        x: &Buffer<f32>,
+        n: usize,
+        positions: &[u32],
+        table: &RopeTable<Self>,
+        inverse: bool,
+        out: &mut Buffer<bf16>,
     ) -> Result<()> {
-        Err(missing("rope"))
+        self.op(|state| rows::rope(&self.shared, state, x, n, positions, table, inverse, out))
     }
 
     fn packed_attention(
         &self,
-        _qkv: [&Buffer<bf16>; 3],
-        _rows: &PackedRows<'_>,
-        _o: &mut Buffer<bf16>,
-        _lse: &mut Buffer<f32>,
+        qkv: [&Buffer<bf16>; 3],
+        rows: &PackedRows<'_>,
+        o: &mut Buffer<bf16>,
+        lse: &mut Buffer<f32>,
     ) -> Result<()> {
-        Err(missing("packed_attention"))
+        self.op(|state| attention::forward(&self.shared, state, qkv, rows, o, lse))
     }
 
     fn packed_attention_backward(
         &self,
-        _qkv: [&Buffer<bf16>; 3],
-        _output: (&Buffer<bf16>, &Buffer<f32>),
-        _d_o: &Buffer<bf16>,
-        _rows: &PackedRows<'_>,
-        _dqkv: [&mut Buffer<f32>; 3],
+        qkv: [&Buffer<bf16>; 3],
+        output: (&Buffer<bf16>, &Buffer<f32>),
+        d_o: &Buffer<bf16>,
+        rows: &PackedRows<'_>,
+        dqkv: [&mut Buffer<f32>; 3],
     ) -> Result<()> {
-        Err(missing("packed_attention_backward"))
+        self.op(|state| attention::backward(&self.shared, state, qkv, output, d_o, rows, dqkv))
     }
 
-    fn swiglu(
-        &self,
-        _gate: &Buffer<bf16>,
-        _up: &Buffer<bf16>,
-        _shape: [usize; 2],
-        _a: &mut Buffer<bf16>,
-    ) -> Result<()> {
-        Err(missing("swiglu"))
+    fn swiglu(&self, gate: &Buffer<bf16>, up: &Buffer<bf16>, shape: [usize; 2], a: &mut Buffer<bf16>) -> Result<()> {
+        self.op(|_| rows::swiglu(&self.shared, gate, up, shape, a))
     }
 
     fn swiglu_backward(
         &self,
-        _da: &Buffer<bf16>,
-        _gate: &Buffer<bf16>,
-        _up: &Buffer<bf16>,
-        _shape: [usize; 2],
-        _d: [&mut Buffer<bf16>; 2],
+        da: &Buffer<bf16>,
+        gate: &Buffer<bf16>,
+        up: &Buffer<bf16>,
+        shape: [usize; 2],
+        d: [&mut Buffer<bf16>; 2],
     ) -> Result<()> {
-        Err(missing("swiglu_backward"))
+        self.op(|_| rows::swiglu_backward(&self.shared, da, gate, up, shape, d))
     }
 
     fn rms_norm_backward(
         &self,
-        _dx: &Buffer<f32>,
-        _h: &Buffer<f32>,
-        _w: &Buffer<f32>,
-        _eps: f32,
-        _rows: RowSelection<'_>,
-        _dh: &mut Buffer<f32>,
-        _dw: Option<&mut Buffer<f32>>,
+        dx: &Buffer<f32>,
+        h: &Buffer<f32>,
+        w: &Buffer<f32>,
+        eps: f32,
+        rows: RowSelection<'_>,
+        dh: &mut Buffer<f32>,
+        dw: Option<&mut Buffer<f32>>,
     ) -> Result<()> {
-        Err(missing("rms_norm_backward"))
+        self.op(|state| rows::rms_norm_backward(&self.shared, state, dx, h, w, eps, rows, dh, dw))
     }
 
-    fn embed_backward(&self, _dh: &Buffer<f32>, _tokens: &[u32], _c: usize, _dtable: &mut Buffer<f32>) -> Result<()> {
-        Err(missing("embed_backward"))
+    fn embed_backward(&self, dh: &Buffer<f32>, tokens: &[u32], c: usize, dtable: &mut Buffer<f32>) -> Result<()> {
+        self.op(|state| rows::embed_backward(&self.shared, state, dh, tokens, c, dtable))
     }
 
     fn cross_entropy(
@@ -145,30 +143,30 @@ impl Backward for Cuda {
         Err(missing("dropout_backward"))
     }
 
-    fn clear(&self, _x: &mut Buffer<f32>, _shape: [usize; 2]) -> Result<()> {
-        Err(missing("clear"))
+    fn clear(&self, x: &mut Buffer<f32>, shape: [usize; 2]) -> Result<()> {
+        self.op(|_| rows::clear(x, shape))
     }
 
-    fn sum_squares(&self, _x: &Buffer<f32>, _len: usize) -> Result<f64> {
-        Err(missing("sum_squares"))
+    fn sum_squares(&self, x: &Buffer<f32>, len: usize) -> Result<f64> {
+        self.op(|state| optimise::sum_squares(&self.shared, state, x, len))
     }
 
     fn adamw(
         &self,
-        _step: &AdamStep,
-        _gradient: &Buffer<f32>,
-        _len: usize,
-        _moments: &mut Moments<Self>,
-        _parameter: Update<'_, Self>,
+        step: &AdamStep,
+        gradient: &Buffer<f32>,
+        len: usize,
+        moments: &mut Moments<Self>,
+        parameter: Update<'_, Self>,
     ) -> Result<()> {
-        Err(missing("adamw"))
+        self.op(|_| optimise::adamw(&self.shared, step, gradient, len, moments, parameter))
     }
 
-    fn write_matrix(&self, _matrix: &mut CudaMatrix, _values: &[bf16]) -> Result<()> {
-        Err(missing("write_matrix"))
+    fn write_matrix(&self, matrix: &mut CudaMatrix, values: &[bf16]) -> Result<()> {
+        self.op(|_| matrix.write(values))
     }
 
-    fn read_matrix(&self, _matrix: &CudaMatrix) -> Result<Vec<bf16>> {
-        Err(missing("read_matrix"))
+    fn read_matrix(&self, matrix: &CudaMatrix) -> Result<Vec<bf16>> {
+        self.op(|_| matrix.read())
     }
 }
