@@ -48,6 +48,11 @@ OPERATORS = [  # kind, pattern, replacement
     ("term", r" == none\(\)", " != none()"),
     ("term", r"live >> i & 1 \? bytes : 0", "bytes"),
     ("term", r"live = (.*);", "live = true;"),
+    ("term", r"\? ([^?:]*) : 0\.0f;", r"? \1 : \1;"),
+    ("sign", r"-(log|sin|h\[c\])(?=[,;) ])", r"\1"),
+    ("scale", r" \* kLog2E", ""),
+    ("scale", r", (kLn2|by|p\.decay|p\.scale|p\.correction\[\d\])\)", ", 1.0f)"),
+    ("term", r" >> 16\)", ")"),
 ]
 
 

@@ -1,6 +1,6 @@
 //! AdamW and the norm of a gradient.
 
-use crate::harness::{Address, Device, Random, bits};
+use crate::harness::{Address, Device, Random};
 use biomistral_nlu_kernels::params::{AdamParams, SumSquaresParams};
 use biomistral_nlu_kernels::table::{self, SUM_SQUARES_CHUNK};
 use half::bf16;

@@ -107,11 +107,11 @@ impl Case {
                     a.lse[at] = Expected { value: lse, within: slack + lse.abs() * 2f64.powi(-22) };
                     let p: Vec<f64> = scores.iter().map(|s| (s.0 * root - lse).exp()).collect();
                     let mut o_off = vec![0f64; dim];
-                    for d in 0..dim {
+                    for (d, off) in o_off.iter_mut().enumerate() {
                         let each = || seen.clone().zip(&p).map(|(j, p)| p * self.v[key(j) * dim + d].to_f64());
                         let (value, size): (f64, f64) = (each().sum(), each().map(f64::abs).sum());
-                        o_off[d] = size * (half + 2.0 * slack) + value.abs() * half;
-                        a.o[at * dim + d] = Expected { value, within: o_off[d] };
+                        *off = size * (half + 2.0 * slack) + value.abs() * half;
+                        a.o[at * dim + d] = Expected { value, within: *off };
                     }
                     let d_o = |d: usize| self.d_o[at * dim + d].to_f64();
                     let delta: f64 = (0..dim).map(|d| a.o[at * dim + d].value * d_o(d)).sum();

@@ -148,7 +148,7 @@ fn swiglu_and_its_gradients_agree_with_f64() {
 fn rms_norm_backward_agrees_with_f64_and_with_itself() {
     let Some(device) = Device::open("rms_norm_backward_agrees_with_f64_and_with_itself") else { return };
     let mut random = Random::new(24);
-    for (rows, channels) in [(2usize, 1usize), (130, 7), (65, 64), (3, 1028)] {
+    for (rows, channels) in [(2usize, 1usize), (130, 7), (64, 64), (3, 1028)] {
         let ld = channels.next_multiple_of(4);
         let [h, dx, dh] = [(); 3].map(|()| floats(&mut random, rows * channels, 2.0));
         let (w, dw) = (floats(&mut random, channels, 2.0), floats(&mut random, channels, 1.0));
