@@ -4,7 +4,7 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help build cuda test-kernels test-abi demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
+.PHONY: help dist build cuda test-kernels test-abi demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ fmt: ## format the sources
 
 install: build ## the command, the library, headers, pkg-config and CMake files, to PREFIX (default ~/.local)
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install.sh
+
+dist: cuda ## the release package in build/dist: library for glibc 2.28, headers, SBOM, licences; prints its sizes
+	@scripts/dist.sh
 
 test-abi: ## the library from C, C++ and Java: standards, sanitizers, threads, system calls
 	@tests/abi/run.sh

@@ -8,7 +8,8 @@ version=$(sed -n '/^\[workspace.package\]/,/^$/ s/^version = "\(.*\)"/\1/p' Carg
 abi=$(sed -n 's/^#define BMN_ABI_VERSION \([0-9]*\)/\1/p' include/biomistral_nlu.h)
 target=${TARGET_DIR:-target/release}
 
-install -D -m 755 "$target/bmn" "$root/bin/bmn"
+# The release package has no command.
+[ ! -f "$target/bmn" ] || install -D -m 755 "$target/bmn" "$root/bin/bmn"
 install -D -m 755 "$target/libbiomistral_nlu.so" "$root/lib/libbiomistral_nlu.so.$version"
 ln -sf "libbiomistral_nlu.so.$version" "$root/lib/libbiomistral_nlu.so.$abi"
 ln -sf "libbiomistral_nlu.so.$abi" "$root/lib/libbiomistral_nlu.so"
