@@ -26,6 +26,9 @@ grep -oE '\bbmn_[a-z0-9_]+\(' include/biomistral_nlu.h | tr -d '(' | sort -u >"$
 nm -D --defined-only "$lib/libbiomistral_nlu.so" | awk '{print $3}' | sort -u >"$out/exported"
 diff "$out/exported" <(comm -12 "$out/exported" "$out/declared")
 
+say "the header's ABI beside the committed one"
+tests/abi/abi.sh
+
 say "C and C++ standards"
 for std in c99 c11 c17; do
     for file in tests/abi/c/*.c; do
@@ -44,6 +47,7 @@ done
 c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
 c++ -std=c++20 $warn -DBMN_NO_EXCEPTIONS -fno-exceptions tests/abi/cpp/wrapper.cpp -o "$out/wrapper20" $link
 cc -std=c99 $warn examples/c/first_span.c -o "$out/first_c" $link
+cc -std=c99 $warn bench/abi.c -o "$out/bench" $link
 c++ -std=c++17 $warn examples/cpp/first_span.cpp -o "$out/first_cpp" $link
 python3 tests/abi/adapter.py "$out/adapter1" 1 30 576
 python3 tests/abi/adapter.py "$out/adapter2" 2 30 576
