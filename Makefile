@@ -37,9 +37,10 @@ kernel-report: cuda ## per kernel and architecture: registers, shared memory, sp
 mutants: cuda ## one-line mutants of the kernels against the kernel tests; MINUTES=30 JOBS=2
 	scripts/mutants.py --minutes $(or $(MINUTES),1000) --jobs $(or $(JOBS),2)
 
-test-training: ## gradients, optimisers and whole runs; BMN_KILLS=50 kills a run fifty times
+test-training: cuda ## gradients, optimisers and whole runs on both devices; BMN_KILLS=50 kills a run fifty times
 	$(CARGO) test --locked -p biomistral-nlu --lib -- device::cpu::backward
-	$(CARGO) test --locked -p biomistral-nlu --test training
+	$(CARGO) test --locked -p biomistral-nlu --test training --test cuda_training
+	$(CARGO) test --locked -p biomistral-nlu-kernels --test product
 	$(CARGO) test --locked -p biomistral-nlu-train
 	$(CARGO) test --locked -p bmn --test train
 

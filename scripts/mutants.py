@@ -121,6 +121,8 @@ def tests_of(unit):
         return ["gemm"]
     if unit in TRAINING:
         return ["training"]
+    if unit in {"product", "cross_entropy", "dropout"}:
+        return ["product"]
     return ["attention"] if unit.startswith("attention") else ["rows"]
 
 

@@ -471,6 +471,9 @@ pub struct Train {
     /// Go on from the last checkpoint in the output folder
     #[arg(long, conflicts_with = "plan")]
     pub resume: bool,
+    /// Where to compute, whatever the configuration says: cpu, cuda:N or auto
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
     /// No progress
     #[arg(long, short)]
     pub quiet: bool,

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs `bmn train`.
 pub fn train(args: &Train) -> Result<()> {
-    let config = Config::read(&args.config)?;
+    let mut config = Config::read(&args.config)?;
+    config.run.device = args.device.unwrap_or(config.run.device);
     if args.plan {
         let plan = plan(&config)?;
         return writeln!(stdout(), "{plan}").map_err(|e| Stop::write("stdout", &e));

@@ -6,86 +6,14 @@
 mod common;
 
 use biomistral_nlu::device::cpu::{Cpu, CpuOptions, Isa};
-use biomistral_nlu::model::Mistral;
-use biomistral_nlu::model::training::{Batch, Learner, LoraOptions, StateValues, StepOptions, Tuning};
-use biomistral_nlu::weights::{Checkpoint, PeftAdapter, TARGETS};
-use common::{Error, golden, json};
+use biomistral_nlu::model::training::{Batch, Learner, StateValues, StepOptions, Tuning};
+use common::training::{self, Case, FULL, bits, check_gradients, follow_torch, golden_cases, gradients, lora, stored};
 use half::bf16;
 use std::collections::BTreeMap;
-use std::ops::Range;
-
-const FULL: Tuning = Tuning::Full { half_state: false };
-
-fn lora(dropout: f32) -> Tuning {
-    let targets = TARGETS.map(String::from).to_vec();
-    Tuning::Lora(LoraOptions { rank: 4, alpha: 8.0, dropout, targets, rank_stabilised: false, seed: 1 })
-}
 
 fn learner(name: &str, isa: Isa, threads: usize, tuning: &Tuning) -> Learner<Cpu> {
-    let checkpoint = Checkpoint::open(&golden(name).join("model")).unwrap();
     let cpu = Cpu::new(CpuOptions { threads: Some(threads), isa: Some(isa) }).unwrap();
-    let mut learner = Learner::new(Mistral::open(&checkpoint, cpu, &[]).unwrap(), tuning).unwrap();
-    if matches!(tuning, Tuning::Lora(_)) {
-        let folder = golden(name).join("all_linear_r4");
-        let adapter = PeftAdapter::open(&folder, checkpoint.config()).unwrap();
-        let mut values = BTreeMap::new();
-        for part in adapter.parts() {
-            let block = if part.target.contains("gate") || part.target.contains("up") || part.target.contains("down") {
-                "mlp"
-            } else {
-                "self_attn"
-            };
-            let name = format!("base_model.model.model.layers.{}.{block}.{}", part.layer, part.target);
-            values.insert(format!("{name}.lora_A.weight"), &part.a);
-            values.insert(format!("{name}.lora_B.weight"), &part.b);
-        }
-        let mut load = |name: &str| {
-            Ok(StateValues::Full(match values.get(name) {
-                Some(values) => values.iter().map(|x| x.to_f32()).collect(),
-                None => vec![0.0; values[name.rsplit_once('.').unwrap().0].len()],
-            }))
-        };
-        learner.load(&mut load).unwrap();
-    }
-    learner
-}
-
-struct Case {
-    facts: serde_json::Value,
-    tokens: Vec<u32>,
-    examples: Vec<Range<usize>>,
-    labels: Vec<Option<u32>>,
-}
-
-impl Case {
-    fn open(name: &str) -> Self {
-        let sequences: Vec<Vec<u32>> =
-            serde_json::from_value(json(&golden(name).join("case.json"))["sequences"].clone()).unwrap();
-        let facts = json(&golden(name).join("training/case.json"));
-        let labels: Vec<Vec<i64>> = serde_json::from_value(facts["labels"].clone()).unwrap();
-        let mut at = 0;
-        let examples = sequences.iter().map(|s| (at, at += s.len()).0..at).collect();
-        let labels = labels.concat().into_iter().map(|label| u32::try_from(label).ok()).collect();
-        Case { facts, tokens: sequences.concat(), examples, labels }
-    }
-
-    fn batch(&self) -> Batch<'_> {
-        Batch { tokens: &self.tokens, examples: &self.examples, labels: &self.labels }
-    }
-
-    /// The mean loss of a training pass.
-    fn backward(&self, learner: &mut Learner<Cpu>, key: u64) -> f64 {
-        let count = self.labels.iter().flatten().count();
-        let losses = learner.backward(&self.batch(), 1.0 / count as f32, key).unwrap();
-        assert_eq!(losses.len(), count);
-        losses.iter().sum::<f64>() / count as f64
-    }
-}
-
-/// All gradients, in the order of the parameters.
-fn gradients(learner: &Learner<Cpu>) -> Vec<(String, Vec<f32>)> {
-    let names: Vec<String> = learner.parameters().map(|(name, _)| name.to_string()).collect();
-    names.into_iter().map(|name| (name.clone(), learner.gradient(&name).unwrap())).collect()
+    training::learner(name, cpu, tuning)
 }
 
 fn available() -> Vec<Isa> {
@@ -94,42 +22,11 @@ fn available() -> Vec<Isa> {
 
 #[test]
 fn every_gradient_agrees_with_torch_in_double() {
-    for (name, kind, tuning) in
-        [("mistral_window", "full", FULL), ("llama_tied_odd", "full", FULL), ("mistral_window", "lora", lora(0.0))]
-    {
-        let case = Case::open(name);
-        let bytes = std::fs::read(golden(name).join(format!("training/{kind}.safetensors"))).unwrap();
-        let want = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let facts = &case.facts[kind];
+    for (name, kind, tuning) in golden_cases() {
         for isa in available() {
-            let mut learner = learner(name, isa, 2, &tuning);
-            let loss = case.backward(&mut learner, 0);
-            let exact = facts["loss"].as_f64().unwrap();
-            assert!((loss / exact - 1.0).abs() < 2e-3, "{name} {kind}: loss {loss}, {exact} in double");
-            let gradients = gradients(&learner);
-            assert_eq!(gradients.len(), want.len(), "{name} {kind}");
-            for (parameter, got) in gradients {
-                let want: Vec<f32> = want
-                    .tensor(&parameter)
-                    .expect(&parameter)
-                    .data()
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .map(|x| f32::from_le_bytes(*x))
-                    .collect();
-                Error::of(&got, &want).check(
-                    &facts["bf16"][&parameter],
-                    2.0,
-                    &format!("{name} {kind} {isa:?} {parameter}"),
-                );
-            }
+            check_gradients(name, kind, &mut learner(name, isa, 2, &tuning));
         }
     }
-}
-
-fn bits(gradients: &[(String, Vec<f32>)]) -> Vec<u32> {
-    gradients.iter().flat_map(|(_, g)| g.iter().map(|x| x.to_bits())).collect()
 }
 
 #[test]
@@ -223,33 +120,8 @@ fn the_gradient_of_dropout_is_the_slope_of_the_loss_with_the_same_masks() {
 
 #[test]
 fn ten_steps_follow_the_losses_of_torch() {
-    for (name, kind, tuning) in
-        [("mistral_window", "full", FULL), ("llama_tied_odd", "full", FULL), ("mistral_window", "lora", lora(0.0))]
-    {
-        let case = Case::open(name);
-        let want: Vec<f64> = serde_json::from_value(case.facts[kind]["losses"].clone()).unwrap();
-        let norms: Vec<f64> = serde_json::from_value(case.facts[kind]["norms"].clone()).unwrap();
-        let mut learner = learner(name, Isa::detect(), 2, &tuning);
-        for (number, (want, want_norm)) in want.iter().zip(&norms).enumerate() {
-            learner.clear_gradients().unwrap();
-            let loss = case.backward(&mut learner, 0);
-            let norm = learner.gradient_norm().unwrap();
-            println!("{name} {kind} step {number}: {loss} ({want}), norm {norm} ({want_norm})");
-            // Rounding to bf16 in the forward pass alone moves the loss of the random adapter by 1.1e-3.
-            let allowed = if kind == "lora" { 3e-3 } else { 1e-3 };
-            assert!((loss / want - 1.0).abs() < allowed, "{name} {kind} step {number}: loss {loss}, in torch {want}");
-            assert!((norm / want_norm - 1.0).abs() < 2e-2, "{name} {kind} step {number}: {norm}, in torch {want_norm}");
-            let options = StepOptions {
-                number: number as u64 + 1,
-                rate: 1e-3,
-                beta: [0.9, 0.999],
-                epsilon: 1e-8,
-                decay: 0.1,
-                scale: (1.0 / norm).min(1.0),
-                seed: 0,
-            };
-            learner.step(&options).unwrap();
-        }
+    for (name, kind, tuning) in golden_cases() {
+        follow_torch(name, kind, &mut learner(name, Isa::detect(), 2, &tuning), 10);
     }
 }
 
@@ -263,16 +135,6 @@ fn state_that_was_stored_goes_on_to_the_same_bits() {
             let (rate, beta) = (1e-2, [0.9, 0.99]);
             let options = StepOptions { number, rate, beta, epsilon: 1e-8, decay: 0.1, scale: 0.5, seed: 3 };
             learner.step(&options).unwrap();
-        };
-        let stored = |learner: &Learner<Cpu>| {
-            let mut values = BTreeMap::new();
-            learner
-                .store(&mut |name, state| {
-                    values.insert(name.to_string(), state);
-                    Ok(())
-                })
-                .unwrap();
-            values
         };
         let mut through = learner("llama_tied_odd", Isa::detect(), 2, &tuning);
         step(&mut through, 1);

@@ -92,6 +92,58 @@ struct QkvParams {
     int reserved;
 };
 
+/// One term of a product: `A` is `[m, k]`, or `[k, m]` for `linear_dw`; `B` is `[n, k]`, or `[k, n]` for all but `linear`.
+struct ProductTerm {
+    /// bf16.
+    DevicePtr a;
+    /// bf16.
+    DevicePtr b;
+    /// Elements from row to row of `A`, a multiple of 8.
+    long long lda;
+    /// Elements from row to row of `B`, a multiple of 8.
+    long long ldb;
+    /// What is summed over, any.
+    int k;
+    /// 0.
+    int reserved;
+};
+
+/// `linear*`: a sum of products, as training has them.
+struct ProductParams {
+    /// The first `term_count` count.
+    struct ProductTerm terms[6];
+    /// `[m, n]`, f32 or bf16; one after the other for each slice.
+    DevicePtr out;
+    /// Elements from row to row of `out`.
+    long long ldo;
+    /// Rows of the result.
+    int m;
+    /// Columns of the result.
+    int n;
+    /// From 1 to 6.
+    int term_count;
+    /// 0: bf16, 1: f32, 2: added to f32.
+    int output;
+    /// Elements of the sum that a slice takes. More slices than one are for one term only, and not for bf16.
+    int slice;
+    /// What the sum is multiplied by.
+    float scale;
+};
+
+/// `add_slices`: `out[i] += Σ slices[s, i]`.
+struct AddSlicesParams {
+    /// f32 `[slice_count, count]`.
+    DevicePtr slices;
+    /// f32 `[count]`.
+    DevicePtr out;
+    /// Elements.
+    long long count;
+    /// Slices.
+    int slice_count;
+    /// 0.
+    int reserved;
+};
+
 /// One question of `head_some`: logits of one row of x at some ids. An array of these lies in device memory.
 struct HeadAsk {
     /// First element of this ask in `HeadSomeParams::ids` and in `out`.
@@ -339,6 +391,48 @@ struct HeadLseParams {
     int k;
     /// 0.
     int reserved;
+};
+
+/// `cross_entropy`.
+struct CrossEntropyParams {
+    /// f32 `[m, n]`; with `gradient`, bf16 `[m, n]` with rows `2 · ld` apart afterwards.
+    DevicePtr logits;
+    /// u32 `[m]`, below `n`.
+    DevicePtr targets;
+    /// f64 `[m, 2]`: `max - z[target]` and `Σ exp(z - max)`: the loss is the first plus the log of the second.
+    DevicePtr out;
+    /// Elements from row to row of `logits`, a multiple of 4.
+    long long ld;
+    /// Rows.
+    int m;
+    /// `V`.
+    int n;
+    /// What each row's loss counts.
+    float weight;
+    /// Whether the gradient is asked for.
+    int gradient;
+};
+
+/// `dropout` (bf16) and `dropout_backward` (f32).
+struct DropoutParams {
+    /// `x`, or `dz`.
+    DevicePtr x;
+    /// What is written, or for backward added to.
+    DevicePtr out;
+    /// Elements from row to row of `x`, a multiple of 4.
+    long long ldx;
+    /// Elements from row to row of `out`, a multiple of 4.
+    long long ldo;
+    /// Of the mask.
+    unsigned long long key;
+    /// Rows.
+    int rows;
+    /// Columns: element `(i, j)` is number `i · columns + j` of the mask.
+    int columns;
+    /// Probability of dropping.
+    float p;
+    /// `1 / (1 - p)`.
+    float keep;
 };
 
 /// What `argmax` found in a row.

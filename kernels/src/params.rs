@@ -196,6 +196,138 @@ const _: () = {
         "Offset of field: QkvParams::reserved",
     ][::core::mem::offset_of!(QkvParams, reserved) - 196usize];
 };
+/// One term of a product: `A` is `[m, k]`, or `[k, m]` for `linear_dw`; `B` is `[n, k]`, or `[k, n]` for all but `linear`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct ProductTerm {
+    /// bf16.
+    pub a: DevicePtr,
+    /// bf16.
+    pub b: DevicePtr,
+    /// Elements from row to row of `A`, a multiple of 8.
+    pub lda: core::ffi::c_longlong,
+    /// Elements from row to row of `B`, a multiple of 8.
+    pub ldb: core::ffi::c_longlong,
+    /// What is summed over, any.
+    pub k: core::ffi::c_int,
+    /// 0.
+    pub reserved: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ProductTerm"][::core::mem::size_of::<ProductTerm>() - 40usize];
+    ["Alignment of ProductTerm"][::core::mem::align_of::<ProductTerm>() - 8usize];
+    [
+        "Offset of field: ProductTerm::a",
+    ][::core::mem::offset_of!(ProductTerm, a) - 0usize];
+    [
+        "Offset of field: ProductTerm::b",
+    ][::core::mem::offset_of!(ProductTerm, b) - 8usize];
+    [
+        "Offset of field: ProductTerm::lda",
+    ][::core::mem::offset_of!(ProductTerm, lda) - 16usize];
+    [
+        "Offset of field: ProductTerm::ldb",
+    ][::core::mem::offset_of!(ProductTerm, ldb) - 24usize];
+    [
+        "Offset of field: ProductTerm::k",
+    ][::core::mem::offset_of!(ProductTerm, k) - 32usize];
+    [
+        "Offset of field: ProductTerm::reserved",
+    ][::core::mem::offset_of!(ProductTerm, reserved) - 36usize];
+};
+/// `linear*`: a sum of products, as training has them.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct ProductParams {
+    /// The first `term_count` count.
+    pub terms: [ProductTerm; 6usize],
+    /// `[m, n]`, f32 or bf16; one after the other for each slice.
+    pub out: DevicePtr,
+    /// Elements from row to row of `out`.
+    pub ldo: core::ffi::c_longlong,
+    /// Rows of the result.
+    pub m: core::ffi::c_int,
+    /// Columns of the result.
+    pub n: core::ffi::c_int,
+    /// From 1 to 6.
+    pub term_count: core::ffi::c_int,
+    /// 0: bf16, 1: f32, 2: added to f32.
+    pub output: core::ffi::c_int,
+    /// Elements of the sum that a slice takes. More slices than one are for one term only, and not for bf16.
+    pub slice: core::ffi::c_int,
+    /// What the sum is multiplied by.
+    pub scale: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ProductParams"][::core::mem::size_of::<ProductParams>() - 280usize];
+    ["Alignment of ProductParams"][::core::mem::align_of::<ProductParams>() - 8usize];
+    [
+        "Offset of field: ProductParams::terms",
+    ][::core::mem::offset_of!(ProductParams, terms) - 0usize];
+    [
+        "Offset of field: ProductParams::out",
+    ][::core::mem::offset_of!(ProductParams, out) - 240usize];
+    [
+        "Offset of field: ProductParams::ldo",
+    ][::core::mem::offset_of!(ProductParams, ldo) - 248usize];
+    [
+        "Offset of field: ProductParams::m",
+    ][::core::mem::offset_of!(ProductParams, m) - 256usize];
+    [
+        "Offset of field: ProductParams::n",
+    ][::core::mem::offset_of!(ProductParams, n) - 260usize];
+    [
+        "Offset of field: ProductParams::term_count",
+    ][::core::mem::offset_of!(ProductParams, term_count) - 264usize];
+    [
+        "Offset of field: ProductParams::output",
+    ][::core::mem::offset_of!(ProductParams, output) - 268usize];
+    [
+        "Offset of field: ProductParams::slice",
+    ][::core::mem::offset_of!(ProductParams, slice) - 272usize];
+    [
+        "Offset of field: ProductParams::scale",
+    ][::core::mem::offset_of!(ProductParams, scale) - 276usize];
+};
+/// `add_slices`: `out[i] += Σ slices[s, i]`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct AddSlicesParams {
+    /// f32 `[slice_count, count]`.
+    pub slices: DevicePtr,
+    /// f32 `[count]`.
+    pub out: DevicePtr,
+    /// Elements.
+    pub count: core::ffi::c_longlong,
+    /// Slices.
+    pub slice_count: core::ffi::c_int,
+    /// 0.
+    pub reserved: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AddSlicesParams"][::core::mem::size_of::<AddSlicesParams>() - 32usize];
+    [
+        "Alignment of AddSlicesParams",
+    ][::core::mem::align_of::<AddSlicesParams>() - 8usize];
+    [
+        "Offset of field: AddSlicesParams::slices",
+    ][::core::mem::offset_of!(AddSlicesParams, slices) - 0usize];
+    [
+        "Offset of field: AddSlicesParams::out",
+    ][::core::mem::offset_of!(AddSlicesParams, out) - 8usize];
+    [
+        "Offset of field: AddSlicesParams::count",
+    ][::core::mem::offset_of!(AddSlicesParams, count) - 16usize];
+    [
+        "Offset of field: AddSlicesParams::slice_count",
+    ][::core::mem::offset_of!(AddSlicesParams, slice_count) - 24usize];
+    [
+        "Offset of field: AddSlicesParams::reserved",
+    ][::core::mem::offset_of!(AddSlicesParams, reserved) - 28usize];
+};
 /// One question of `head_some`: logits of one row of x at some ids. An array of these lies in device memory.
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone, PartialEq)]
@@ -816,6 +948,115 @@ const _: () = {
     [
         "Offset of field: HeadLseParams::reserved",
     ][::core::mem::offset_of!(HeadLseParams, reserved) - 76usize];
+};
+/// `cross_entropy`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct CrossEntropyParams {
+    /// f32 `[m, n]`; with `gradient`, bf16 `[m, n]` with rows `2 · ld` apart afterwards.
+    pub logits: DevicePtr,
+    /// u32 `[m]`, below `n`.
+    pub targets: DevicePtr,
+    /// f64 `[m, 2]`: `max - z[target]` and `Σ exp(z - max)`: the loss is the first plus the log of the second.
+    pub out: DevicePtr,
+    /// Elements from row to row of `logits`, a multiple of 4.
+    pub ld: core::ffi::c_longlong,
+    /// Rows.
+    pub m: core::ffi::c_int,
+    /// `V`.
+    pub n: core::ffi::c_int,
+    /// What each row's loss counts.
+    pub weight: f32,
+    /// Whether the gradient is asked for.
+    pub gradient: core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of CrossEntropyParams",
+    ][::core::mem::size_of::<CrossEntropyParams>() - 48usize];
+    [
+        "Alignment of CrossEntropyParams",
+    ][::core::mem::align_of::<CrossEntropyParams>() - 8usize];
+    [
+        "Offset of field: CrossEntropyParams::logits",
+    ][::core::mem::offset_of!(CrossEntropyParams, logits) - 0usize];
+    [
+        "Offset of field: CrossEntropyParams::targets",
+    ][::core::mem::offset_of!(CrossEntropyParams, targets) - 8usize];
+    [
+        "Offset of field: CrossEntropyParams::out",
+    ][::core::mem::offset_of!(CrossEntropyParams, out) - 16usize];
+    [
+        "Offset of field: CrossEntropyParams::ld",
+    ][::core::mem::offset_of!(CrossEntropyParams, ld) - 24usize];
+    [
+        "Offset of field: CrossEntropyParams::m",
+    ][::core::mem::offset_of!(CrossEntropyParams, m) - 32usize];
+    [
+        "Offset of field: CrossEntropyParams::n",
+    ][::core::mem::offset_of!(CrossEntropyParams, n) - 36usize];
+    [
+        "Offset of field: CrossEntropyParams::weight",
+    ][::core::mem::offset_of!(CrossEntropyParams, weight) - 40usize];
+    [
+        "Offset of field: CrossEntropyParams::gradient",
+    ][::core::mem::offset_of!(CrossEntropyParams, gradient) - 44usize];
+};
+/// `dropout` (bf16) and `dropout_backward` (f32).
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct DropoutParams {
+    /// `x`, or `dz`.
+    pub x: DevicePtr,
+    /// What is written, or for backward added to.
+    pub out: DevicePtr,
+    /// Elements from row to row of `x`, a multiple of 4.
+    pub ldx: core::ffi::c_longlong,
+    /// Elements from row to row of `out`, a multiple of 4.
+    pub ldo: core::ffi::c_longlong,
+    /// Of the mask.
+    pub key: core::ffi::c_ulonglong,
+    /// Rows.
+    pub rows: core::ffi::c_int,
+    /// Columns: element `(i, j)` is number `i · columns + j` of the mask.
+    pub columns: core::ffi::c_int,
+    /// Probability of dropping.
+    pub p: f32,
+    /// `1 / (1 - p)`.
+    pub keep: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DropoutParams"][::core::mem::size_of::<DropoutParams>() - 56usize];
+    ["Alignment of DropoutParams"][::core::mem::align_of::<DropoutParams>() - 8usize];
+    [
+        "Offset of field: DropoutParams::x",
+    ][::core::mem::offset_of!(DropoutParams, x) - 0usize];
+    [
+        "Offset of field: DropoutParams::out",
+    ][::core::mem::offset_of!(DropoutParams, out) - 8usize];
+    [
+        "Offset of field: DropoutParams::ldx",
+    ][::core::mem::offset_of!(DropoutParams, ldx) - 16usize];
+    [
+        "Offset of field: DropoutParams::ldo",
+    ][::core::mem::offset_of!(DropoutParams, ldo) - 24usize];
+    [
+        "Offset of field: DropoutParams::key",
+    ][::core::mem::offset_of!(DropoutParams, key) - 32usize];
+    [
+        "Offset of field: DropoutParams::rows",
+    ][::core::mem::offset_of!(DropoutParams, rows) - 40usize];
+    [
+        "Offset of field: DropoutParams::columns",
+    ][::core::mem::offset_of!(DropoutParams, columns) - 44usize];
+    [
+        "Offset of field: DropoutParams::p",
+    ][::core::mem::offset_of!(DropoutParams, p) - 48usize];
+    [
+        "Offset of field: DropoutParams::keep",
+    ][::core::mem::offset_of!(DropoutParams, keep) - 52usize];
 };
 /// What `argmax` found in a row.
 #[repr(C)]

@@ -78,6 +78,23 @@ kernels! {
     /// [`GEMM_QKV`] with int8 weights.
     GEMM_INT8_QKV: QkvParams = "gemm_int8_qkv" in "gemm_int8", 128, GEMM_SHARED, qkv_tiles;
 
+    /// `out = scale · Σ xᵢ Wᵢᵀ`, and `+=`.
+    LINEAR: ProductParams = "linear" in "product", 128, GEMM_SHARED, product_tiles::<128, 128>;
+    /// The same for few columns.
+    LINEAR_TALL: ProductParams = "linear_tall" in "product", 128, GEMM_SHARED, product_tiles::<64, 32>;
+    /// `out = scale · Σ dyᵢ Wᵢ`, and `+=`.
+    LINEAR_DX: ProductParams = "linear_dx" in "product", 128, GEMM_SHARED, product_tiles::<128, 128>;
+    /// The same for few columns.
+    LINEAR_DX_TALL: ProductParams = "linear_dx_tall" in "product", 128, GEMM_SHARED, product_tiles::<64, 32>;
+    /// `out = dyᵀ x`, and `+=`, by slices of rows.
+    LINEAR_DW: ProductParams = "linear_dw" in "product", 128, GEMM_SHARED, product_tiles::<128, 128>;
+    /// The same for few columns.
+    LINEAR_DW_TALL: ProductParams = "linear_dw_tall" in "product", 128, GEMM_SHARED, product_tiles::<64, 32>;
+    /// The same for few rows.
+    LINEAR_DW_WIDE: ProductParams = "linear_dw_wide" in "product", 128, GEMM_SHARED, product_tiles::<32, 128>;
+    /// `out += Σ slices`, in order.
+    ADD_SLICES: AddSlicesParams = "add_slices" in "product", 256, 0, |p| [u32::try_from((p.count.max(0) + 255) / 256).unwrap_or(u32::MAX), 1, 1];
+
     /// [`GEMM_STORE`], 8 rows of x per block.
     SKINNY_STORE_8: GemmParams = "skinny_store_8" in "skinny", 64, SKINNY_SHARED[0], plain_strips::<0>;
     /// 16 rows.
@@ -199,6 +216,12 @@ kernels! {
     HEAD_LSE_INT8: HeadLseParams = "head_lse_int8" in "head_lse", 128, GEMM_SHARED, lse_tiles;
     /// Adds up what `head_lse` left.
     HEAD_LSE_FOLD: HeadLseParams = "head_lse_fold" in "head_lse", 128, 0, |p| [blocks(p.m, 4), 1, 1];
+    /// Loss of each row's logits, which become their gradient.
+    CROSS_ENTROPY: CrossEntropyParams = "cross_entropy" in "cross_entropy", 512, 0, |p| [blocks(p.m, 1), 1, 1];
+    /// `out = x ∘ mask / (1 - p)`.
+    DROPOUT: DropoutParams = "dropout" in "dropout", 256, 0, |p| [blocks(p.rows, 1), blocks(p.columns, 1024), 1];
+    /// `dx += dz ∘ mask / (1 - p)`.
+    DROPOUT_BACKWARD: DropoutParams = "dropout_backward" in "dropout", 256, 0, |p| [blocks(p.rows, 1), blocks(p.columns, 1024), 1];
     /// The largest allowed logit of each row.
     ARGMAX: ArgmaxParams = "argmax" in "argmax", 512, 0, |p| [blocks(p.m, 1), 1, 1];
 
@@ -278,6 +301,10 @@ fn strips<const B: usize>(m: i32, pairs: i32) -> [u32; 3] {
     let (tokens, rows) = SKINNY_TILE[B];
     [blocks(pairs, rows / 2), blocks(m, tokens), 1]
 }
+fn product_tiles<const M: u32, const N: u32>(p: &ProductParams) -> [u32; 3] {
+    let longest = if p.term_count == 1 { p.terms[0].k } else { p.slice };
+    [blocks(p.m, M) * blocks(p.n, N), blocks(longest, p.slice.max(1).cast_unsigned()).max(1), 1]
+}
 fn qkv_pairs(p: &QkvParams) -> i32 {
     (p.heads + 2 * p.kv_heads) * (p.head_dim / 2)
 }
@@ -350,6 +377,28 @@ pub fn logits(rows: usize, int8: bool) -> &'static Kernel<GemmParams> {
 /// `u = scale · x Aᵀ` of a low-rank update, bf16, any number of rows: `A` has few rows, so blocks are made of few tokens.
 pub fn lora_u(rows: usize) -> &'static Kernel<GemmParams> {
     if rows <= 8 { &SKINNY_STORE_8 } else { &SKINNY_STORE_16 }
+}
+
+/// Columns or rows of a product up to which its small tiles are taken: a LoRA rank. No bit depends on it.
+const NARROW: usize = 64;
+
+/// `Σ xᵢ Wᵢᵀ` for this many columns.
+pub fn linear(n: usize) -> &'static Kernel<ProductParams> {
+    if n <= NARROW { &LINEAR_TALL } else { &LINEAR }
+}
+
+/// `Σ dyᵢ Wᵢ` for this many columns.
+pub fn linear_dx(n: usize) -> &'static Kernel<ProductParams> {
+    if n <= NARROW { &LINEAR_DX_TALL } else { &LINEAR_DX }
+}
+
+/// `dyᵀ x` of this many rows and columns.
+pub fn linear_dw(m: usize, n: usize) -> &'static Kernel<ProductParams> {
+    match (m <= NARROW, n <= NARROW) {
+        (_, true) => &LINEAR_DW_TALL,
+        (true, false) => &LINEAR_DW_WIDE,
+        (false, false) => &LINEAR_DW,
+    }
 }
 
 fn items(p: &AttentionParams) -> [u32; 3] {

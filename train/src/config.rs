@@ -1,6 +1,7 @@
 //! The configuration file of a run.
 
 use crate::{Error, Result};
+use biomistral_nlu::device::DeviceChoice;
 use biomistral_nlu::model::training::{LoraOptions, Tuning};
 use biomistral_nlu::weights::TARGETS;
 use serde::{Deserialize, Serialize};
@@ -164,7 +165,11 @@ pub struct RunOptions {
     pub pass_tokens: usize,
     /// MiB of activations that may be kept; blocks beyond are computed again in the backward pass.
     pub activations_mib: u64,
-    /// Threads; all of the machine where 0.
+    /// Where to compute: `cpu`, `cuda:N`, or `auto`: the first CUDA device where one can be used and the run fits, else the
+    /// processor. Its last bits are the device's own, so a run goes on only where it began.
+    #[serde(with = "device")]
+    pub device: DeviceChoice,
+    /// Threads of the processor; all of the machine where 0.
     pub threads: usize,
     /// Steps from one checkpoint to the next.
     pub save_every: u64,
@@ -181,11 +186,26 @@ impl Default for RunOptions {
             batch: 16,
             pass_tokens: 2048,
             activations_mib: 1024,
+            device: DeviceChoice::Auto,
             threads: 0,
             save_every: 100,
             validate_every: 0,
             spike: 5.0,
         }
+    }
+}
+
+/// A device as text.
+mod device {
+    use super::DeviceChoice;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(choice: &DeviceChoice, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(choice)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DeviceChoice, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -9,6 +9,7 @@ mod checkpoint;
 mod config;
 mod data;
 mod guard;
+mod learner;
 mod metrics;
 mod plan;
 mod report;

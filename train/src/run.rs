@@ -4,12 +4,11 @@ use crate::checkpoint::{self, Facts};
 use crate::config::{Config, Method};
 use crate::data::{Data, Encoder, Example, passes};
 use crate::guard::Guard;
+use crate::learner::AnyLearner;
 use crate::metrics::{self, Metrics};
 use crate::plan::Plan;
 use crate::{Error, Result, Schedule, report};
-use biomistral_nlu::device::cpu::{Cpu, CpuOptions};
-use biomistral_nlu::model::Mistral;
-use biomistral_nlu::model::training::{Batch, Learner, StateValues, StepOptions};
+use biomistral_nlu::model::training::{Batch, StateValues, StepOptions};
 use biomistral_nlu::random::mix;
 use biomistral_nlu::weights::{Checkpoint, ModelTensor, write_adapter, write_model};
 use serde_json::json;
@@ -75,7 +74,7 @@ pub struct Trainer {
     plan: Plan,
     data: Data,
     validation: Data,
-    learner: Learner<Cpu>,
+    learner: AnyLearner,
     origin: Vec<(String, String)>,
     base: Checkpoint,
     facts: Facts,
@@ -113,10 +112,7 @@ impl Trainer {
             )));
         }
         std::fs::create_dir_all(&config.output).map_err(|e| Error::io(&config.output, e))?;
-        let threads = Some(config.run.threads).filter(|threads| *threads > 0);
-        let cpu = Cpu::new(CpuOptions { threads, isa: None })?;
-        let mut learner = Learner::new(Mistral::open(&base, cpu, &[])?, &config.tuning())?;
-        learner.keep_blocks(plan.kept.0);
+        let mut learner = AnyLearner::open(&config, &base, &plan)?;
         let origin = origin(&config, &encoder, &data, &base, &learner)?;
         let mut facts = Facts {
             step: 0,
@@ -135,7 +131,7 @@ impl Trainer {
                     )));
                 }
             }
-            checkpoint::load(&path, &stored, &mut learner)?;
+            learner.load(&path, &stored)?;
             facts = stored;
         }
         let metrics = Metrics::open(&config.output.join("metrics.jsonl"), facts.step)?;
@@ -181,7 +177,7 @@ impl Trainer {
             }
             if save || !go_on {
                 self.facts.losses = guard.losses.clone();
-                checkpoint::save(&self.config.output.join("checkpoints"), &mut self.facts, &self.learner)?;
+                self.learner.save(&self.config.output.join("checkpoints"), &mut self.facts)?;
                 self.report()?;
                 go_on &= tell(Event::Saved { step: number });
             }
@@ -339,7 +335,7 @@ fn origin(
     encoder: &Encoder,
     data: &Data,
     base: &Checkpoint,
-    learner: &Learner<Cpu>,
+    learner: &AnyLearner,
 ) -> Result<Vec<(String, String)>> {
     let json = |value: serde_json::Result<serde_json::Value>| {
         value.map(|value| value.to_string()).map_err(|e| Error::internal(e.to_string()))

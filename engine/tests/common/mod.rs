@@ -5,6 +5,7 @@ pub mod bits;
 #[cfg(feature = "cuda")]
 pub mod gpu;
 pub mod parity;
+pub mod training;
 
 use std::path::{Path, PathBuf};
 

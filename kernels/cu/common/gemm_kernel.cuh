@@ -5,6 +5,7 @@
 #pragma once
 #include "common/epilogue.cuh"
 #include "common/gemm_mainloop.cuh"
+#include "common/raster.cuh"
 
 // Tile row r (n8 tile e = r / 8 of its warp, column c = r % 8) to pair and side. Thread t of a quad owns columns 2t, 2t+1.
 // Pairs whose sides lie apart, kRun adjacent ones per thread: tiles 0..3 are lo, 4..7 hi.
@@ -141,13 +142,6 @@ struct GemmQkv {
         }
     }
 };
-
-// Tile of the block: groups of eight tile rows share their weights in the L2 cache.
-__device__ __forceinline__ int2 gemm_tile(int rows, int columns) {
-    const int block = blockIdx.x, group = block / (8 * columns), first = group * 8;
-    const int height = min(rows - first, 8), within = block - group * 8 * columns;
-    return make_int2(first + within % height, within / height);
-}
 
 template <class Epilogue, int kBytes>
 __device__ __forceinline__ void gemm_kernel(const typename Epilogue::Params& params) {

@@ -7,8 +7,8 @@
 
 template <int kRowBytes>
 __device__ __forceinline__ u32 panel_offset(u32 row, u32 chunk) {
-    static_assert(kRowBytes == 128 || kRowBytes == 64 || kRowBytes == 32, "a row spans a whole, half or quarter of the banks");
-    const u32 swizzle = kRowBytes == 128 ? row & 7 : kRowBytes == 64 ? (row >> 1) & 3 : (row >> 2) & 1;
+    static_assert(kRowBytes == 256 || kRowBytes == 128 || kRowBytes == 64 || kRowBytes == 32, "a row spans the banks twice, once, half or a quarter");
+    const u32 swizzle = kRowBytes >= 128 ? row & 7 : kRowBytes == 64 ? (row >> 1) & 3 : (row >> 2) & 1;
     return row * kRowBytes + ((chunk ^ swizzle) << 4);
 }
 

@@ -4,38 +4,37 @@
 //! needed. Gradients of parameters and the optimiser's state are dense.
 
 mod attention;
+mod dropout;
+mod loss;
 mod optimise;
+mod product;
 mod rows;
 
 use super::memory::Buffer;
 use super::{Cuda, CudaMatrix};
+use crate::Result;
 use crate::device::{
     AdamStep, Backward, LossGradient, Moments, Output, PackedRows, RopeTable, RowSelection, Term, Update,
 };
-use crate::{Error, Result};
 use half::bf16;
 
-fn missing(op: &str) -> Error {
-    Error::unsupported(format!("{op} on CUDA"))
-}
-
 impl Backward for Cuda {
-    fn linear(&self, _terms: &[Term<'_, Self>], _t: usize, _scale: f32, _y: Output<'_, Self>) -> Result<()> {
-        Err(missing("linear"))
+    fn linear(&self, terms: &[Term<'_, Self>], t: usize, scale: f32, y: Output<'_, Self>) -> Result<()> {
+        product::linear(self, terms, t, scale, y)
     }
 
-    fn linear_dx(&self, _terms: &[Term<'_, Self>], _t: usize, _scale: f32, _dx: Output<'_, Self>) -> Result<()> {
-        Err(missing("linear_dx"))
+    fn linear_dx(&self, terms: &[Term<'_, Self>], t: usize, scale: f32, dx: Output<'_, Self>) -> Result<()> {
+        product::linear_dx(self, terms, t, scale, dx)
     }
 
     fn linear_dw(
         &self,
-        _dy: (&Buffer<bf16>, usize),
-        _x: (&Buffer<bf16>, usize),
-        _t: usize,
-        _dw: &mut Buffer<f32>,
+        dy: (&Buffer<bf16>, usize),
+        x: (&Buffer<bf16>, usize),
+        t: usize,
+        dw: &mut Buffer<f32>,
     ) -> Result<()> {
-        Err(missing("linear_dw"))
+        product::linear_dw(self, dy, x, t, dw)
     }
 
     fn copy(&self, x: &Buffer<f32>, shape: [usize; 2], out: &mut Buffer<f32>) -> Result<()> {
@@ -113,34 +112,27 @@ impl Backward for Cuda {
 
     fn cross_entropy(
         &self,
-        _x: &Buffer<bf16>,
-        _head: &CudaMatrix,
-        _targets: &[u32],
-        _gradient: Option<LossGradient<'_, Self>>,
+        x: &Buffer<bf16>,
+        head: &CudaMatrix,
+        targets: &[u32],
+        gradient: Option<LossGradient<'_, Self>>,
     ) -> Result<Vec<f64>> {
-        Err(missing("cross_entropy"))
+        loss::cross_entropy(self, x, head, targets, gradient)
     }
 
-    fn dropout(
-        &self,
-        _x: &Buffer<bf16>,
-        _shape: [usize; 2],
-        _p: f32,
-        _key: u64,
-        _out: &mut Buffer<bf16>,
-    ) -> Result<()> {
-        Err(missing("dropout"))
+    fn dropout(&self, x: &Buffer<bf16>, shape: [usize; 2], p: f32, key: u64, out: &mut Buffer<bf16>) -> Result<()> {
+        dropout::forward(self, x, shape, p, key, out)
     }
 
     fn dropout_backward(
         &self,
-        _dz: &Buffer<f32>,
-        _shape: [usize; 2],
-        _p: f32,
-        _key: u64,
-        _dx: &mut Buffer<f32>,
+        dz: &Buffer<f32>,
+        shape: [usize; 2],
+        p: f32,
+        key: u64,
+        dx: &mut Buffer<f32>,
     ) -> Result<()> {
-        Err(missing("dropout_backward"))
+        dropout::backward(self, dz, shape, p, key, dx)
     }
 
     fn clear(&self, x: &mut Buffer<f32>, shape: [usize; 2]) -> Result<()> {
