@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 """One-line mutants of the CUDA kernels, run against the kernel tests: a mutant that no test stops is a gap in the tests.
 
-Usage: scripts/mutants.py [--minutes N] [--jobs N] [--only TEXT] [--list]
-The operators below take away one barrier, wait, mask edge, swizzle term, bound or scale at a time. A mutant is compiled to
-PTX by NVRTC; one whose code is unchanged does not count. The test binary that exercises its file runs with that PTX
-(BMN_KERNELS_PTX) and is stopped at its first failure. Survivors are listed; those with a reason in kernels/mutants.txt
-(`file | mutated line | reason`) are accepted, any other makes the exit status 1.
+Usage: scripts/mutants.py [--minutes N] [--jobs N] [--only TEXT] [--list] [--again]
+The operators below take away one barrier, wait, mask edge, swizzle term, bound or scale at a time. The tests are built once.
+Each is first run alone on the unchanged kernels, which tells how long it takes and which .cu files it loads. A mutant is
+compiled to PTX by NVRTC; one whose code is unchanged does not count. The tests that load its file read that PTX
+(BMN_KERNELS_PTX), each in a process of its own, those that kill much in little time first; the first failure ends it.
+Survivors are listed; those with a reason in kernels/mutants.txt (`file | mutated line | reason`) are accepted, any other makes
+the exit status 1. Killed code is remembered in build/mutants.killed, so that a run can go on later; --again forgets it.
 """
 
-import argparse, concurrent.futures, ctypes, json, os, pathlib, re, shutil, subprocess, sys, tempfile, time
+import argparse, collections, concurrent.futures, ctypes, hashlib, json, os, pathlib, re, shutil, subprocess, sys, tempfile
+import threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CU = ROOT / "kernels/cu"
-# Which test binary exercises a .cu file.
-PRODUCTS = {"gemm", "gemm_int8", "probe", "skinny", "skinny_int8"}
-TRAINING = {"adamw", "embed_backward", "packed_attention", "packed_backward", "pointwise", "rms_norm_backward"}
 
 OPERATORS = [  # kind, pattern, replacement
     ("barrier", r"__syncthreads\(\);", ";"),
@@ -97,52 +97,61 @@ class Nvrtc:
         return ptx
 
 
-def includes(name, seen):
+def includes(name, seen, folder):
     """The files that a source includes, itself too."""
     if name in seen:
         return seen
     seen.add(name)
-    for header in re.findall(r'#include "([^"]+)"', (CU / name).read_text()):
-        if (CU / header).is_file():
-            includes(header, seen)
+    for header in re.findall(r'#include "([^"]+)"', (folder / name).read_text()):
+        if (folder / header).is_file():
+            includes(header, seen, folder)
     return seen
 
 
-def binaries():
-    command = ["cargo", "test", "--locked", "-p", "biomistral-nlu-kernels", "--no-run", "--message-format=json"]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    artefacts = [json.loads(line) for line in made.splitlines() if line.startswith("{")]
-    return {a["target"]["name"]: a["executable"] for a in artefacts if a.get("executable") and a["target"]["kind"] == ["test"]}
+class Tests:
+    """The tests that load kernels, each known by its binary and name."""
 
+    def __init__(self, folder):
+        command = ["cargo", "test", "--locked", "-p", "biomistral-nlu-kernels", "--no-run", "--message-format=json"]
+        made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+        artefacts = [json.loads(line) for line in made.splitlines() if line.startswith("{")]
+        binaries = [a["executable"] for a in artefacts if a.get("executable") and a["target"]["kind"] == ["test"]]
+        self.seconds, self.loads, self.kills = {}, {}, collections.Counter()
+        self.lock = threading.Lock()
+        (folder / "bin").mkdir()
+        shutil.copy(pathlib.Path(binaries[0]).parent / "libvgpu.so", folder / "bin")
+        for binary in [shutil.copy(binary, folder / "bin") for binary in binaries]:
+            listed = subprocess.run([binary, "--list", "--format", "terse"], stdout=subprocess.PIPE, text=True, check=True).stdout
+            for name in re.findall(r"(\S+): test", listed):
+                started = time.time()
+                failed, said = self.run((binary, name), folder, 3600)
+                if failed:
+                    sys.exit(f"{name} fails without a mutant: {said}")
+                if loads := set(re.findall(r"loaded (\w+)\.ptx", said)):
+                    self.seconds[binary, name], self.loads[binary, name] = time.time() - started, loads
 
-def tests_of(unit):
-    """Names of the test binaries that run a .cu file's kernels."""
-    if unit in PRODUCTS:
-        return ["gemm"]
-    if unit in TRAINING:
-        return ["training"]
-    if unit in {"product", "cross_entropy", "dropout"}:
-        return ["product"]
-    return ["attention"] if unit.startswith("attention") else ["rows"]
+    @staticmethod
+    def run(test, folder, limit):
+        """Whether the test fails with the images of `folder`, and what it says."""
+        environment = dict(os.environ, BMN_KERNELS_PTX=str(folder), RUST_BACKTRACE="0", VGPU='{"quiet": true}')
+        try:
+            run = subprocess.run([test[0], "--exact", test[1], "--nocapture"], env=environment, cwd=ROOT / "kernels", text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, errors="replace")
+        except subprocess.TimeoutExpired:
+            return True, "does not end"
+        return run.returncode != 0, run.stdout
 
-
-def killer(tests, folder):
-    """The first failing test, or None."""
-    environment = dict(os.environ, BMN_KERNELS_PTX=str(folder), RUST_BACKTRACE="0", VGPU='{"quiet": true}')
-    for binary in tests:
-        run = subprocess.Popen([binary, "--test-threads", "1"], env=environment, cwd=ROOT / "kernels", text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        started, found = time.time(), None
-        for line in run.stdout:
-            failed = re.match(r"test (\S+) \.\.\. FAILED", line)
-            if failed or time.time() - started > 600:
-                found = failed.group(1) if failed else "the clock"
-                break
-        run.kill() if found else None
-        run.stdout.close()
-        if run.wait() != 0 or found:
-            return found or f"exit {run.returncode}"
-    return None
+    def killer(self, unit, folder):
+        """The name of the first test that fails, or None. A test that takes ten times as long as it should has failed."""
+        with self.lock:
+            tests = [test for test in self.seconds if unit in self.loads[test]]
+            tests.sort(key=lambda test: (self.seconds[test] + 0.1) / (1 + self.kills[unit, test]))
+        for test in tests:
+            if self.run(test, folder, 30 + 10 * self.seconds[test])[0]:
+                with self.lock:
+                    self.kills[unit, test] += 1
+                return test[1]
+        return None
 
 
 def main():
@@ -151,6 +160,7 @@ def main():
     arguments.add_argument("--jobs", type=int, default=2)
     arguments.add_argument("--only", default="")
     arguments.add_argument("--list", action="store_true")
+    arguments.add_argument("--again", action="store_true")
     options = arguments.parse_args()
 
     work = list(mutants(options.only))
@@ -160,7 +170,7 @@ def main():
         print(len(work), "mutants")
         return 0
     work.sort(key=lambda m: hash_of(m))  # a time-boxed run samples all files and kinds
-    nvrtc, tests = Nvrtc(), binaries()
+    nvrtc = Nvrtc()
     reasons = {}
     table = ROOT / "kernels/mutants.txt"
     for line in table.read_text().splitlines() if table.is_file() else []:
@@ -168,29 +178,33 @@ def main():
             name, mutated, reason = (part.strip() for part in line.split(" | ", 2))
             reasons[name, mutated] = reason
     units = sorted(p.stem for p in CU.glob("*.cu"))
-    uses = {unit: includes(f"{unit}.cu", set()) for unit in units}
+    uses = {unit: includes(f"{unit}.cu", set(), CU) for unit in units}
     deadline = time.time() + options.minutes * 60
+    memory = ROOT / "build/mutants.killed"
+    memory.parent.mkdir(exist_ok=True)
+    if options.again or not memory.is_file():
+        memory.write_text("")
+    remembered = dict(line.split(" ", 1) for line in memory.read_text().splitlines())
 
     with tempfile.TemporaryDirectory() as scratch, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         scratch = pathlib.Path(scratch)
-        base = dict(zip(units, pool.map(lambda unit: nvrtc.compile(CU, unit), units)))
-
+        sources = scratch / "cu"  # as they are now, whatever is edited meanwhile
+        shutil.copytree(CU, sources)
+        base = dict(zip(units, pool.map(lambda unit: nvrtc.compile(sources, unit), units)))
         for unit in units:
             (scratch / f"{unit}.ptx").write_text(base[unit])
-        if by := killer(list(tests.values()), scratch):
-            sys.exit(f"the tests fail without a mutant: {by}")
+        tests = Tests(scratch)
+        print(f"{len(tests.seconds)} tests, {sum(tests.seconds.values()):.0f} s", flush=True)
 
         def try_one(item):
             index, (kind, name, number, code, mutated) = item
             if time.time() > deadline:
                 return None
             folder = scratch / str(index)
-            shutil.copytree(CU, folder)
+            shutil.copytree(sources, folder)
             text = (folder / name).read_text().splitlines()
             text[number] = mutated
             (folder / name).write_text("\n".join(text) + "\n")
-            for unit in units:
-                (folder / f"{unit}.ptx").write_text(base[unit])
             outcome = "same code"
             for unit in (u for u in units if name in uses[u]):  # one by one: most mutants die in the first
                 ptx = nvrtc.compile(folder, unit)
@@ -199,10 +213,17 @@ def main():
                     break
                 if ptx == base[unit]:
                     continue
-                (folder / f"{unit}.ptx").write_text(ptx)
-                by = killer([tests[t] for t in tests_of(unit) if t in tests], folder)
+                digest = hashlib.sha256(ptx.encode()).hexdigest()
+                by = remembered.get(digest)
+                if not by:
+                    for other in units:
+                        (folder / f"{other}.ptx").write_text(ptx if other == unit else base[other])
+                    by = tests.killer(unit, folder)
                 outcome = f"killed by {by}" if by else "SURVIVED"
                 if by:
+                    with tests.lock, memory.open("a") as file:
+                        remembered[digest] = by
+                        file.write(f"{digest} {by}\n")
                     break
             shutil.rmtree(folder)
             print(f"{outcome:60} {kind:8} {name}:{number + 1}: {mutated.strip()}", flush=True)

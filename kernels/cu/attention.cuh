@@ -7,12 +7,17 @@
 //          for attention_combine: the same operations on the same numbers, so a row has the same bits either way.
 // Masks    a row sees positions [start, end). Blocks that every row of the tile sees whole are not masked. A key that no
 //          row of the tile sees is not read: zeros stand for it, so whatever lies there (NaN, too) cannot get into a sum.
-//          A value that is not finite, once a row of the tile sees it, does reach the tile's other rows (0 * NaN).
+//          Where tokens of a tile see different keys of a block and one of its values is not finite, the tile begins again,
+//          token by token, lest 0 * NaN reach a row that does not see the key.
 //          To a row, a block or split that it does not see is an exact identity.
+// Scale    weights are 2^(scale s - reference). The reference follows the row's maximum when that outgrows it by 8: until then
+//          weights are at most 2^8, as exact as those below 1, and sum and output stay as they are.
 // Trees    a node of a tree gets tiles of its own for the keys from `base` on: they are gathered from the slots of its
 //          ancestors, in order of position, so the node computes the bits of a causal row.
 // Pipeline K0 V0 K1 V1 ... through a ring of kStages buffers: one wait, one barrier, one copy ahead per step.
-// Numerics f32 scores, maxima, sums and outputs; weights are bf16 in the second product. Contraction into fma is spelled
+// Wide     beyond D = 128 two warps share 16 rows: each makes the scores of 32 keys and the output of half of the columns;
+//          maxima and weights are exchanged through shared memory.
+// Numerics f32 scores, references, sums and outputs; weights are bf16 in the second product. Contraction into fma is spelled
 //          out, because the two kernels must agree.
 #pragma once
 #include "common/ptx.cuh"
@@ -23,7 +28,9 @@ namespace attention {
 constexpr int kThreads = 128;
 constexpr u32 kBlock = 64;       // keys per block and per page
 constexpr u32 kSplitBlocks = 4;  // blocks per split
-__device__ __forceinline__ float none() { return __uint_as_float(0xff800000u); }  // -inf: the maximum of no scores
+constexpr float kUnseen = -0x1p127f;  // the reference before a key is seen: 2^(kUnseen - any other) is 0
+constexpr float kSlack = 8.0f;        // how far a maximum may outgrow its reference
+__device__ __forceinline__ float none() { return __uint_as_float(0xff800000u); }  // -inf: the score of a key that is not seen
 
 // A matrix of kD bf16 columns in shared memory. Its 16-byte chunks are exchanged within groups of kGroup so that eight
 // rows of one column of chunks, and eight chunks of one copy, lie in different banks.
@@ -32,11 +39,13 @@ struct Tile {
     static constexpr int kChunks = kD / 8;
     static constexpr int kGroup = kChunks % 8 == 0 ? 8 : kChunks % 4 == 0 ? 4 : 2;
     static constexpr u32 kStride = kD * 2;  // bytes
-    static constexpr int kParts = kD > 128 ? 2 : 1;  // warps that share 16 rows, each with its columns of the output
+    static constexpr int kParts = kD > 128 ? 2 : 1;  // warps that share 16 rows, each with its keys and columns of the output
     static constexpr int kRows = 64 / kParts;
     static constexpr int kColumns = kD / kParts;
+    static constexpr int kScores = 8 / kParts;  // n8 tiles of a warp's scores
     static constexpr u32 kBytesQ = kRows * kStride;
     static constexpr u32 kBytesKv = kBlock * kStride;
+    static constexpr int kRowStep = 32 / kGroup;  // rows that a warp copies at once
 
     // What the chunk's place within its group is exchanged with; depends on row % 8 alone.
     static __device__ __forceinline__ u32 exchange(u32 row) { return (row & 7) / (8 / kGroup); }
@@ -64,101 +73,169 @@ __device__ __forceinline__ void copy_chunk(u32 shared, const bf16* global, int c
     }
 }
 
-// What a thread needs to know of its two rows: they see `length` positions from `start` on.
+// What a row sees: `length` positions from `start` on. Looked up where it is needed, which is at the edges alone.
 struct Seen {
-    u32 start[2];
-    u32 length[2];
+    u32 start, length;
+
+    __device__ __forceinline__ Seen(const AttentionParams& p, const AttentionItem& item, u32 place) {
+        const u32 token = item.row + (item.first + place) / (p.heads / p.kv_heads);
+        const u32 end = place < item.rows ? reinterpret_cast<const u32*>(p.positions)[token] + 1 : 0;
+        start = p.window != 0 && end > p.window ? end - p.window : 0;
+        length = end - start;
+    }
+    __device__ __forceinline__ bool operator()(u32 key) const { return key - start < length; }
 };
 
-// Copies of the tile's keys and values, one step (K or V of a block) at a time.
+// Copies of the tile's keys and values, one step (K or V of a block) at a time. Each warp copies adjacent rows.
 template <int kD>
 struct Loader {
     using T = Tile<kD>;
-    static constexpr int kRowStep = kThreads / T::kGroup;
 
     const AttentionParams& p;
-    const AttentionItem& item;
-    const u8* ancestors;  // offsets of the tree node's ancestors, in order of position
-    u32 block;            // next to be issued
-    u32 page;             // of the block
+    const AttentionItem* item;
+    const u8* ancestors;        // offsets of the tree node's ancestors, in order of position
+    u32 block, end;             // next to be issued, one past the last
+    u32 page;                   // of the block
+    u32 plain, plain_count;     // blocks whose keys are copied all, from one page, by whole rows of kD
+    u32 from, to;               // this thread's first chunk of such a block: byte in the page, byte in the buffer
 
-    __device__ __forceinline__ Loader(const AttentionParams& p, const AttentionItem& item, const u8* ancestors)
-        : p(p), item(item), ancestors(ancestors), block(item.block_begin), page(number(item.block_begin)) {}
+    __device__ __forceinline__ Loader(const AttentionParams& p, const AttentionItem* item, const u8* ancestors)
+        : p(p), item(item), ancestors(ancestors), block(item->block_begin), end(item->block_end), page(number(block)) {
+        const u32 last = item->tree ? min(item->key_end, item->base) : item->key_end;
+        plain = (item->key_begin + kBlock - 1) / kBlock;
+        plain_count = p.head_dim == kD && last / kBlock > plain ? last / kBlock - plain : 0;
+        from = item->head * kBlock * T::kStride + first_row(16) * T::kStride + chunk() * 16;
+        to = T::at(first_row(16), chunk());
+    }
+
+    // The first row that this thread copies if each warp copies `rows`, and its first chunk.
+    static __device__ __forceinline__ u32 first_row(u32 rows) {
+        return threadIdx.x / 32 * rows + threadIdx.x % 32 / T::kGroup;
+    }
+    static __device__ __forceinline__ u32 chunk() { return threadIdx.x % T::kGroup; }
 
     __device__ __forceinline__ u32 number(u32 block) const {
-        return reinterpret_cast<const u32*>(p.pages)[item.pages + block];
+        return reinterpret_cast<const u32*>(p.pages)[item->pages + block];
     }
     // First element of the head's part of a page.
     __device__ __forceinline__ i64 head(u32 page) const {
-        return (static_cast<i64>(page) * p.kv_heads + item.head) * kBlock * p.head_dim;
+        return (static_cast<i64>(page) * p.kv_heads + item->head) * kBlock * p.head_dim;
+    }
+
+    // f(byte of this thread's chunk in `buffer`, its distance in memory from the thread's first), for all of them.
+    template <class F>
+    __device__ __forceinline__ void chunks(u32 buffer, F f) const {
+#pragma unroll
+        for (int i = 0; i < 16 / T::kRowStep; i++) {
+            // Four rows on, a chunk's place in its group of eight changes by four.
+            const u32 first = buffer + (to ^ (T::kGroup == 8 && i % 2 ? 64 : 0));
+#pragma unroll
+            for (int j = 0; j < T::kChunks / T::kGroup; j++) {
+                constexpr u32 kRow = T::kRowStep * T::kStride, kColumn = T::kGroup * 16;
+                f(first + i * kRow + j * kColumn, i * kRow + j * kColumn);
+            }
+        }
     }
 
     // Issues the next block's keys, or after them its values, into `buffer`, if there is one.
     template <bool kValues>
     __device__ __forceinline__ void issue(u32 buffer) {
-        const u32 low = block * kBlock;
-        if (block < item.block_end) {
-            const bf16* from = reinterpret_cast<const bf16*>(kValues ? p.v : p.k);
-            const bool gather = item.tree != 0 && low + kBlock > item.base;
-            const u32 row = threadIdx.x / T::kGroup, chunk = threadIdx.x % T::kGroup;
-            buffer += T::at(row, chunk);
-            const i64 first = head(page);
-            if (p.head_dim == kD && !gather && low >= item.key_begin && low + kBlock <= item.key_end) {
-                from += first + row * kD + chunk * 8;
-#pragma unroll
-                for (int i = 0; i < kBlock / kRowStep; i++)
-#pragma unroll
-                    for (int j = 0; j < T::kChunks / T::kGroup; j++)
-                        cp_async_16(buffer + i * kRowStep * T::kStride + j * T::kGroup * 16,
-                                    from + i * kRowStep * kD + j * T::kGroup * 8, 16);
-            } else {
-#pragma unroll 1
-                for (u32 place = row; place < kBlock; place += kRowStep, buffer += kRowStep * T::kStride) {
-                    const u32 position = low + place;
-                    const bool read = position - item.key_begin < item.key_end - item.key_begin;
-                    i64 offset = first + static_cast<i64>(place) * p.head_dim;
-                    if (gather && read && position >= item.base) {
-                        const u32 slot = item.base + ancestors[position - item.base];
-                        offset = head(number(slot / kBlock)) + static_cast<i64>(slot % kBlock) * p.head_dim;
-                    }
-                    copy_row(buffer, from, offset, read);
-                }
-            }
-            // The next block's page number arrives while this one is computed.
-            if (kValues && ++block < item.block_end) page = number(block);
+        if (block - plain < plain_count) {
+            const u64 cache = kValues ? p.v : p.k;
+            const u8* source = reinterpret_cast<const u8*>(cache) + from + static_cast<u64>(page) * (p.kv_heads * T::kBytesKv);
+            chunks(buffer, [&](u32 shared, u32 offset) { cp_async_16(shared, source + offset); });
+        } else if (block < end) {
+            issue_rows(buffer, reinterpret_cast<const bf16*>(kValues ? p.v : p.k));
         }
+        // The next block's page number arrives while this one is computed.
+        if (kValues && ++block < end) page = number(block);
         cp_async_commit();
     }
 
-    // This thread's chunks of the row at `offset`; zeros if it is not to be read, and beyond the head dim.
-    __device__ __forceinline__ void copy_row(u32 buffer, const bf16* from, i64 offset, bool read) const {
+    // A block at the edge of what is seen, behind a tree, or of shorter rows: row by row.
+    __device__ __forceinline__ void issue_rows(u32 buffer, const bf16* cache) const {
+        const u32 low = block * kBlock, begin = item->key_begin, count = item->key_end - begin, base = item->base;
+        const bool gather = item->tree != 0 && low + kBlock > base;
+        const i64 first = head(page);
 #pragma unroll 1
-        for (int column = threadIdx.x % T::kGroup * 8; column < kD; column += T::kGroup * 8, buffer += T::kGroup * 16) {
+        for (u32 place = first_row(16), stop = place + 16; place < stop; place += T::kRowStep) {
+            const u32 position = low + place;
+            const bool read = position - begin < count;
+            i64 offset = first + static_cast<i64>(place) * p.head_dim;
+            if (gather && read && position >= base) {
+                const u32 slot = base + ancestors[position - base];
+                offset = head(number(slot / kBlock)) + static_cast<i64>(slot % kBlock) * p.head_dim;
+            }
+            copy_row(buffer + T::at(place, chunk()), cache, offset, read);
+        }
+    }
+
+    // This thread's chunks of the row at `offset`; zeros if it is not to be read, and beyond the head dim.
+    __device__ __forceinline__ void copy_row(u32 buffer, const bf16* cache, i64 offset, bool read) const {
+#pragma unroll 1
+        for (int column = chunk() * 8; column < kD; column += T::kGroup * 8, buffer += T::kGroup * 16) {
             const int count = read ? p.head_dim - column : 0;
-            copy_chunk(buffer, from + (count > 0 ? offset + column : 0), count, p.head_dim % 8 == 0);
+            copy_chunk(buffer, cache + (count > 0 ? offset + column : 0), count, p.head_dim % 8 == 0);
         }
     }
 
     // Issues the copy of the queries, into the same group as the first step.
     __device__ __forceinline__ void issue_queries(u32 buffer) const {
-        const u32 ratio = p.heads / p.kv_heads, row = threadIdx.x / T::kGroup;
-        buffer += T::at(row, threadIdx.x % T::kGroup);
+        const u32 ratio = p.heads / p.kv_heads;
 #pragma unroll 1
-        for (u32 place = row; place < T::kRows; place += kRowStep, buffer += kRowStep * T::kStride) {
-            const u32 packed = item.first + place;
-            const i64 offset = static_cast<i64>(item.row + packed / ratio) * p.ldq +
-                               static_cast<i64>(item.head * ratio + packed % ratio) * p.head_dim;
-            copy_row(buffer, reinterpret_cast<const bf16*>(p.q), offset, place < item.rows);
+        for (u32 place = first_row(T::kRows / 4), stop = place + T::kRows / 4; place < stop; place += T::kRowStep) {
+            const u32 packed = item->first + place;
+            const i64 offset = static_cast<i64>(item->row + packed / ratio) * p.ldq +
+                               static_cast<i64>(item->head * ratio + packed % ratio) * p.head_dim;
+            copy_row(buffer + T::at(place, chunk()), reinterpret_cast<const bf16*>(p.q), offset, place < item->rows);
         }
+    }
+
+    // Whether among the values that this thread copied into `buffer`, and has waited for, one is not finite.
+    __device__ __forceinline__ bool odd(u32 buffer) const {
+        u32 found = 0;
+        chunks(buffer, [&](u32 shared, u32) {
+            u32 words[4];
+            load_shared(words, shared);
+            // An exponent of ones carries into the sign's place.
+#pragma unroll
+            for (int i = 0; i < 4; i++) found |= (words[i] & 0x7f807f80u) + 0x00800080u;
+        });
+        return found & 0x80008000u;
     }
 };
 
-// s = q kᵀ: 16 rows by 8 kN keys. `q` and `k` are the lane's addresses in the tiles (see `run`).
-template <int kD, int kN>
-__device__ __forceinline__ void scores(float (&s)[kN][4], u32 q, u32 k) {
+// What two warps that share rows tell each other, in shared memory: the weights and a number per row.
+struct Exchange {
+    u32 weights, rows;
+
+    __device__ __forceinline__ Exchange(u32 shared)
+        : weights(shared + threadIdx.x / 64 * 2048 + threadIdx.x % 32 * 16), rows(shared + 4096 + threadIdx.x / 64 * 128) {}
+
+    // The other warp's values for this lane's rows, of which a quad has the same.
+    __device__ __forceinline__ void swap(float (&mine)[2], float (&other)[2]) const {
+        const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            if (lane % 4 == 0) store_shared(rows + warp % 2 * 64 + (lane / 4 + r * 8) * 4, mine[r]);
+        barrier<64>(1 + warp / 2);
+#pragma unroll
+        for (int r = 0; r < 2; r++) other[r] = load_shared(rows + (warp + 1) % 2 * 64 + (lane / 4 + r * 8) * 4);
+    }
+};
+
+// A warp's scores: [n8 tile][the lane's four].
+template <int kD>
+using Scores = float[Tile<kD>::kScores][4];
+// Weights of 16 rows and 64 keys as operand A of the second product.
+using Weights = u32[4][4];
+
+// s = q kᵀ: 16 rows by the warp's keys. `q` is the lane's address, `lane_k` its place in the tile at `k`.
+template <int kD>
+__device__ __forceinline__ void scores(Scores<kD>& s, u32 q, u32 k, u32 lane_k) {
     using T = Tile<kD>;
 #pragma unroll
-    for (int j = 0; j < kN; j++)
+    for (int j = 0; j < T::kScores; j++)
 #pragma unroll
         for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
 #pragma unroll
@@ -166,117 +243,140 @@ __device__ __forceinline__ void scores(float (&s)[kN][4], u32 q, u32 k) {
         u32 a[4];
         ldmatrix_x4(a, T::along(q, 2 * step));
 #pragma unroll
-        for (int j = 0; j < kN; j += 2) {
+        for (int j = 0; j < T::kScores; j += 2) {
             u32 b[4];
-            ldmatrix_x4(b, T::along(k, 2 * step) + j * 8 * T::kStride);
+            ldmatrix_x4(b, k + T::along(lane_k, 2 * step) + j * 8 * T::kStride);
             mma_bf16(s[j], a, b[0], b[1]);
             mma_bf16(s[j + 1], a, b[2], b[3]);
         }
     }
 }
 
-// Scores of keys that a row does not see become -inf. The row's keys are [start, start + length).
-__device__ __forceinline__ void mask(float (&s)[8][4], const Seen& seen, u32 block) {
-    const u32 column = block * kBlock + threadIdx.x % 4 * 2;
+// Scores of keys that a row does not see become -inf. `seen` is what the lane's two rows see, `key` the warp's first key.
+template <int kD>
+__device__ __forceinline__ void mask(Scores<kD>& s, const Seen (&seen)[2], u32 key) {
+    const u32 column = key + threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < Tile<kD>::kScores; j++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const bool see = column + j * 8 + e % 2 - seen.start[e / 2] < seen.length[e / 2];
-            s[j][e] = see ? s[j][e] : none();
-        }
+        for (int e = 0; e < 4; e++) s[j][e] = seen[e / 2](column + j * 8 + e % 2) ? s[j][e] : none();
 }
 
-// o += p v: 8 kN keys by 8 kTiles columns; `v` is the lane's address in the tile.
-template <int kD, int kTiles, int kN>
-__device__ __forceinline__ void add(float (&o)[kTiles][4], const float (&p)[kN][4], u32 v) {
-    using T = Tile<kD>;
-#pragma unroll
-    for (int step = 0; step < kN / 2; step++) {
-        const u32 a[4] = {pack_bf16(p[2 * step][0], p[2 * step][1]), pack_bf16(p[2 * step][2], p[2 * step][3]),
-                          pack_bf16(p[2 * step + 1][0], p[2 * step + 1][1]),
-                          pack_bf16(p[2 * step + 1][2], p[2 * step + 1][3])};
-#pragma unroll
-        for (int n = 0; n < kTiles; n += 2) {
-            u32 b[4];
-            ldmatrix_x4_trans(b, T::along(v, n) + step * 16 * T::kStride);
-            mma_bf16(o[n], a, b[0], b[1]);
-            mma_bf16(o[n + 1], a, b[2], b[3]);
-        }
-    }
-}
-
-// Maximum, sum (this lane's columns only until `reduce`) and output of two rows over the keys of a split so far.
-template <int kTiles>
+// Reference, sum (this lane's columns only until `reduce`) and output of two rows over the keys of a split so far.
+template <int kD>
 struct Running {
-    float max[2];
+    using T = Tile<kD>;
+    static constexpr int kTiles = T::kColumns / 8;
+    float reference[2];
     float sum[2];
     float o[kTiles][4];
 
     __device__ __forceinline__ void clear() {
 #pragma unroll
-        for (int r = 0; r < 2; r++) max[r] = none(), sum[r] = 0.0f;
+        for (int r = 0; r < 2; r++) reference[r] = kUnseen, sum[r] = 0.0f;
 #pragma unroll
         for (int n = 0; n < kTiles; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++) o[n][e] = 0.0f;
     }
 
-    // Takes a block's scores and turns them into weights: 2^(scale (s - max)).
-    __device__ __forceinline__ void weigh(float (&s)[8][4], float scale) {
-        float shrink[2];
+    // Takes a block's scores and turns them into weights.
+    __device__ __forceinline__ void weigh(Scores<kD>& s, Weights& weights, float scale, const Exchange& exchange) {
+        float top[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float top = max[r];
+            top[r] = none();
 #pragma unroll
-            for (int j = 0; j < 8; j++) top = fmaxf(top, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
-            top = fmaxf(top, shuffle_xor(top, 1));
-            top = fmaxf(top, shuffle_xor(top, 2));
-            // Where nothing is seen yet, any finite reference gives weights of 0.
-            const float reference = top == none() ? 0.0f : top;
-            shrink[r] = ex2(__fmul_rn(__fsub_rn(max[r], reference), scale));
-            max[r] = top;
-            const float shift = -__fmul_rn(reference, scale);
-            float part[8];
+            for (int j = 0; j < T::kScores; j++) top[r] = fmaxf(top[r], fmaxf(s[j][2 * r], s[j][2 * r + 1]));
+            top[r] = fmaxf(top[r], shuffle_xor(top[r], 1));
+            top[r] = fmaxf(top[r], shuffle_xor(top[r], 2));
+        }
+        if (T::kParts == 2) {
+            float other[2];
+            exchange.swap(top, other);
 #pragma unroll
-            for (int j = 0; j < 8; j++) {
-                s[j][2 * r] = ex2(__fmaf_rn(s[j][2 * r], scale, shift));
-                s[j][2 * r + 1] = ex2(__fmaf_rn(s[j][2 * r + 1], scale, shift));
+            for (int r = 0; r < 2; r++) top[r] = fmaxf(top[r], other[r]);
+        }
+        // Whether another row's reference grows changes nothing for a row: it is multiplied by 1.
+        bool grows[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) grows[r] = __fmaf_rn(top[r], scale, -reference[r]) > kSlack;
+        if (__any_sync(0xffffffffu, grows[0] || grows[1])) {
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                const float next = grows[r] ? __fmul_rn(top[r], scale) : reference[r];
+                const float shrink = grows[r] ? ex2(__fsub_rn(reference[r], next)) : 1.0f;
+                reference[r] = next;
+                sum[r] = __fmul_rn(sum[r], shrink);
+#pragma unroll
+                for (int n = 0; n < kTiles; n++) {
+                    o[n][2 * r] = __fmul_rn(o[n][2 * r], shrink);
+                    o[n][2 * r + 1] = __fmul_rn(o[n][2 * r + 1], shrink);
+                }
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float part[T::kScores];
+#pragma unroll
+            for (int j = 0; j < T::kScores; j++) {
+                s[j][2 * r] = ex2(__fmaf_rn(s[j][2 * r], scale, -reference[r]));
+                s[j][2 * r + 1] = ex2(__fmaf_rn(s[j][2 * r + 1], scale, -reference[r]));
                 part[j] = __fadd_rn(s[j][2 * r], s[j][2 * r + 1]);
             }
 #pragma unroll
-            for (int n = 4; n; n /= 2)
+            for (int n = T::kScores / 2; n; n /= 2)
 #pragma unroll
                 for (int j = 0; j < n; j++) part[j] = __fadd_rn(part[j], part[j + n]);
-            sum[r] = __fmaf_rn(sum[r], shrink[r], part[0]);
+            sum[r] = __fadd_rn(sum[r], part[0]);
         }
 #pragma unroll
-        for (int n = 0; n < kTiles; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) o[n][e] = __fmul_rn(o[n][e], shrink[e / 2]);
+        for (int step = 0; step < T::kScores / 2; step++) {
+            const float(&low)[4] = s[2 * step], (&high)[4] = s[2 * step + 1];
+            weights[step][0] = pack_bf16(low[0], low[1]), weights[step][1] = pack_bf16(low[2], low[3]);
+            weights[step][2] = pack_bf16(high[0], high[1]), weights[step][3] = pack_bf16(high[2], high[3]);
+            if (T::kParts == 2) store_shared(exchange.weights + (threadIdx.x / 32 % 2 * 2 + step) * 512, weights[step]);
+        }
     }
 
-    // The rows' sums over all columns: the quad's four lanes get the same bits.
-    __device__ __forceinline__ void reduce() {
+    // o += p v: 64 keys by the warp's columns; `lane_v` is the lane's place in the tile at `v`.
+    __device__ __forceinline__ void add(const Weights& weights, u32 v, u32 lane_v) {
+#pragma unroll
+        for (int step = 0; step < 4; step++)
+#pragma unroll
+            for (int n = 0; n < kTiles; n += 2) {
+                u32 b[4];
+                ldmatrix_x4_trans(b, v + T::along(lane_v, n) + step * 16 * T::kStride);
+                mma_bf16(o[n], weights[step], b[0], b[1]);
+                mma_bf16(o[n + 1], weights[step], b[2], b[3]);
+            }
+    }
+
+    // The rows' sums over all columns: the quad's four lanes, and both warps that share the rows, get the same bits.
+    __device__ __forceinline__ void reduce(const Exchange& exchange) {
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 1));
             sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 2));
         }
+        if (T::kParts == 2) {
+            float other[2];
+            exchange.swap(sum, other);
+#pragma unroll
+            for (int r = 0; r < 2; r++) sum[r] = __fadd_rn(sum[r], other[r]);
+        }
     }
 };
 
-// How a row's total and its next split shrink to their common maximum.
+// How a row's total and its next split shrink to their common reference.
 struct Merge {
     float total;
     float next;
-    float max;
+    float reference;
 };
-__device__ __forceinline__ Merge merge_factors(float total_max, float next_max, float scale) {
-    const float max = fmaxf(total_max, next_max);
-    const float reference = max == none() ? 0.0f : max;
-    return {ex2(__fmul_rn(__fsub_rn(total_max, reference), scale)), ex2(__fmul_rn(__fsub_rn(next_max, reference), scale)),
-            max};
+__device__ __forceinline__ Merge merge_factors(float total, float next) {
+    const float reference = fmaxf(total, next);
+    return {ex2(__fsub_rn(total, reference)), ex2(__fsub_rn(next, reference)), reference};
 }
 __device__ __forceinline__ float merge(const Merge& by, float total, float next) {
     return __fmaf_rn(next, by.next, __fmul_rn(total, by.total));
@@ -285,21 +385,34 @@ __device__ __forceinline__ float merge(const Merge& by, float total, float next)
 __device__ __forceinline__ float normalise(float o, float inverse) { return __fmaf_rn(o, inverse, 0.0f); }
 __device__ __forceinline__ float inverse(float sum) { return __frcp_rn(sum); }
 
-// One tile. kPartial: the blocks are those of one split, and max, sum and output go to the partials.
+// What of a tile is its token number `token`; no rows if there is nothing of it.
+__device__ __forceinline__ AttentionItem one_token(const AttentionParams& p, AttentionItem item, u32 token) {
+    const u32 ratio = p.heads / p.kv_heads, before = token == 0 ? 0 : token * ratio - item.first;
+    if (token != 0) item.first = 0;
+    item.row += token, item.partial += before;
+    item.rows = min(item.rows - before, ratio - item.first);
+    const Seen seen(p, item, 0);
+    item.key_begin = max(item.key_begin, seen.start), item.key_end = min(item.key_end, seen.start + seen.length);
+    if (item.key_begin >= item.key_end) item.rows = 0;
+    item.block_begin = item.key_begin / kBlock, item.block_end = (item.key_end + kBlock - 1) / kBlock;
+    item.full_begin = (item.key_begin + kBlock - 1) / kBlock, item.full_end = max(item.key_end / kBlock, item.full_begin);
+    return item;
+}
+
+// One tile. kPartial: the blocks are those of one split, and reference, sum and output go to the partials.
+// Whether it has to be done again token by token: then nothing is written.
 template <int kD, int kStages, bool kPartial>
-__device__ __forceinline__ void run(const AttentionParams& p) {
+__device__ __forceinline__ bool tile(const AttentionParams& p, const AttentionItem& item, u8* dynamic, u8* ancestors) {
     using T = Tile<kD>;
     constexpr int kTiles = T::kColumns / 8, kPairs = kStages / 2;
     static_assert(kStages % 2 == 0, "keys and values take turns");
-    extern __shared__ __align__(128) u8 dynamic[];
-    u8* ancestors = dynamic + T::kBytesQ + kStages * T::kBytesKv;
-
-    const AttentionItem item = reinterpret_cast<const AttentionItem*>(p.items)[blockIdx.x];
-    if (item.rows == 0) return;
+    const u32 rows = item.rows;
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const u32 row = warp / T::kParts * 16, part = warp % T::kParts;  // the warp's rows and columns
+    const u32 row = warp / T::kParts * 16, part = warp % T::kParts;  // the warp's rows, and its keys and columns
     const u32 ratio = p.heads / p.kv_heads;
     const u32 queries = shared_address(dynamic), ring = queries + T::kBytesQ;
+    const Exchange exchange(ring + kStages * T::kBytesKv + 128);
+    const bool active = __any_sync(0xffffffffu, row < rows);  // as a vote, so that the compiler knows it to be the warp's
 
     if (item.tree != 0) {
         const u64 bit = 1ull << (threadIdx.x % 64);
@@ -307,7 +420,7 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
         __syncthreads();
     }
 
-    Loader<kD> loader(p, item, ancestors);
+    Loader<kD> loader(p, &item, ancestors);
     loader.issue_queries(queries);
     loader.template issue<false>(ring);
 #pragma unroll
@@ -316,53 +429,61 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
         loader.template issue<false>(ring + 2 * pair * T::kBytesKv);
     }
 
-    Seen seen;
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const u32 place = row + lane / 4 + r * 8;
-        u32 end = 0;
-        if (place < item.rows) end = reinterpret_cast<const u32*>(p.positions)[item.row + (item.first + place) / ratio] + 1;
-        seen.start[r] = p.window != 0 && end > p.window ? end - p.window : 0;
-        seen.length[r] = end - seen.start[r];
-    }
+    const u32 full = item.full_begin, full_count = max(item.full_end, full) - full;
+    const bool several = item.first + rows > ratio;  // tokens, that may see different keys
 
     // Where the lane's rows of ldmatrix begin: of q and v row-major matrices side by side, of k two below each other.
     const u32 q_lane = queries + row * T::kStride + T::at(lane % 16, lane / 16);
-    const u32 k_lane = T::at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    const u32 k_lane = T::at(lane % 8 + lane / 16 * 8, lane / 8 % 2) + part * T::kScores * 8 * T::kStride;
     const u32 v_lane = T::at(lane % 16, lane / 16) + part * kTiles * 16;
 
-    Running<kTiles> total, split;
+    Running<kD> total, split;
     if (!kPartial) total.clear();
     u32 pair = 0;  // of the ring's buffers: keys, values
-    // A step's copy is complete and visible to all; what the step before read is free for the copy ahead.
-    const auto step = [] {
-        cp_async_wait<kStages - 2>();
-        __syncthreads();
-    };
-    for (u32 block = item.block_begin; block < item.block_end;) {
-        const u32 stop = min(item.block_end, (block / kSplitBlocks + 1) * kSplitBlocks);
+    for (u32 block = item.block_begin; block < loader.end;) {
+        const u32 stop = min(loader.end, (block / kSplitBlocks + 1) * kSplitBlocks);
         split.clear();
         for (; block < stop; block++) {
-            float s[8][4];
             const u32 k = ring + 2 * pair * T::kBytesKv, v = k + T::kBytesKv;
-            step();
+            const bool masked = block - full >= full_count;
+            Weights weights;
+            // A step's copy is complete and visible to all; what the step before read is free for the copy ahead.
+            cp_async_wait<kStages - 2>();
+            __syncthreads();
             loader.template issue<true>(ring + ((pair + kPairs - 1) % kPairs * 2 + 1) * T::kBytesKv);
-            if (row < item.rows) {
-                scores<kD>(s, q_lane, k + k_lane);
-                if (block < item.full_begin || block >= item.full_end) mask(s, seen, block);
-                split.weigh(s, p.scale);
+            if (active) {
+                Scores<kD> s;
+                scores<kD>(s, q_lane, k, k_lane);
+                if (masked) {
+                    const u32 place = row + lane / 4;
+                    const Seen seen[2] = {Seen(p, item, place), Seen(p, item, place + 8)};
+                    mask<kD>(s, seen, block * kBlock + part * T::kScores * 8);
+                }
+                split.weigh(s, weights, p.scale, exchange);
             }
-            step();
+            cp_async_wait<kStages - 2>();
+            if (!masked || !several) {
+                __syncthreads();
+            } else if (__syncthreads_or(loader.odd(v))) {
+                cp_async_wait<0>();
+                return true;
+            }
             loader.template issue<false>(k);
-            if (row < item.rows) add<kD>(split.o, s, v + v_lane);
+            if (active) {
+                if (T::kParts == 2) {
+#pragma unroll
+                    for (int step = 0; step < 4; step++) load_shared(weights[step], exchange.weights + step * 512);
+                }
+                split.add(weights, v, v_lane);
+            }
             pair = (pair + 1) % kPairs;
         }
-        split.reduce();
+        if (active) split.reduce(exchange);
         if (!kPartial) {
 #pragma unroll
             for (int r = 0; r < 2; r++) {
-                const Merge by = merge_factors(total.max[r], split.max[r], p.scale);
-                total.max[r] = by.max;
+                const Merge by = merge_factors(total.reference[r], split.reference[r]);
+                total.reference[r] = by.reference;
                 total.sum[r] = merge(by, total.sum[r], split.sum[r]);
 #pragma unroll
                 for (int n = 0; n < kTiles; n++) {
@@ -377,7 +498,7 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const u32 place = row + lane / 4 + r * 8;
-            if (place >= item.rows) break;
+            if (place >= rows) break;
             const i64 index = static_cast<i64>(item.partial) + place;
             float* o = reinterpret_cast<float*>(p.partial_o) + index * p.head_dim;
 #pragma unroll
@@ -387,9 +508,9 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
                     *reinterpret_cast<float2*>(o + column) = make_float2(split.o[n][2 * r], split.o[n][2 * r + 1]);
             }
             if (lane % 4 == 0 && part == 0)
-                reinterpret_cast<float2*>(p.partial_ml)[index] = make_float2(split.max[r], split.sum[r]);
+                reinterpret_cast<float2*>(p.partial_ml)[index] = make_float2(split.reference[r], split.sum[r]);
         }
-        return;
+        return false;
     }
 
     // Through shared memory to whole rows: the queries' place is free, each row's once its own warps are done with it.
@@ -404,7 +525,7 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
     }
     __syncthreads();
     const u32 chunk = threadIdx.x % T::kGroup;
-    for (u32 place = threadIdx.x / T::kGroup; place < item.rows; place += kThreads / T::kGroup) {
+    for (u32 place = threadIdx.x / T::kGroup; place < rows; place += kThreads / T::kGroup) {
         const u32 packed = item.first + place;
         bf16* o = reinterpret_cast<bf16*>(p.out) + static_cast<i64>(item.row + packed / ratio) * p.ldo +
                   static_cast<i64>(item.head * ratio + packed % ratio) * p.head_dim;
@@ -422,6 +543,25 @@ __device__ __forceinline__ void run(const AttentionParams& p) {
             }
         }
     }
+    return false;
+}
+
+// The work of a block.
+template <int kD, int kStages, bool kPartial>
+__device__ __forceinline__ void run(const AttentionParams& p) {
+    extern __shared__ __align__(128) u8 dynamic[];
+    u8* ancestors = dynamic + Tile<kD>::kBytesQ + kStages * Tile<kD>::kBytesKv;
+    AttentionItem& item = *reinterpret_cast<AttentionItem*>(ancestors + 64);
+    const AttentionItem& whole = reinterpret_cast<const AttentionItem*>(p.items)[blockIdx.x];
+    const u32 ratio = p.heads / p.kv_heads;
+    u32 token = ~0u;  // all of them
+    bool again;
+    do {
+        if (threadIdx.x == 0) item = token == ~0u ? whole : one_token(p, whole, token);
+        __syncthreads();
+        again = item.rows != 0 && tile<kD, kStages, kPartial>(p, item, dynamic, ancestors);
+        __syncthreads();
+    } while ((again || token != ~0u) && ++token * ratio < whole.first + whole.rows);
 }
 
 }  // namespace attention

@@ -15,11 +15,11 @@ extern "C" __global__ void __launch_bounds__(128) attention_combine(const Combin
     const u32 head = index % p.heads, ratio = p.heads / p.kv_heads, lane = threadIdx.x % 32;
     i64 partial = static_cast<i64>(row.partial) + static_cast<i64>(head / ratio) * row.head_stride + head % ratio;
 
-    float max = attention::none(), sum = 0.0f, o[kPairs][2] = {};
+    float reference = attention::kUnseen, sum = 0.0f, o[kPairs][2] = {};
     for (u32 split = 0; split < row.splits; split++, partial += row.split_stride) {
         const float2 next = reinterpret_cast<const float2*>(p.partial_ml)[partial];
-        const attention::Merge by = attention::merge_factors(max, next.x, p.scale);
-        max = by.max;
+        const attention::Merge by = attention::merge_factors(reference, next.x);
+        reference = by.reference;
         sum = attention::merge(by, sum, next.y);
         const float2* from = reinterpret_cast<const float2*>(reinterpret_cast<const float*>(p.partial_o) + partial * p.head_dim);
 #pragma unroll

@@ -8,16 +8,19 @@
 #include "params.h"
 
 extern "C" __global__ void __launch_bounds__(256) embed(const EmbedParams p) {
-    const int c = (blockIdx.y * 256 + threadIdx.x) * 8;
-    if (c >= p.channels) return;
     const i64 token = reinterpret_cast<const u32*>(p.tokens)[blockIdx.x];
-    const bf16* from = reinterpret_cast<const bf16*>(p.table) + token * p.ld + c;
-    float* to = reinterpret_cast<float*>(p.h) + static_cast<i64>(blockIdx.x) * p.ldh + c;
-    if (p.channels % 8 == 0 && p.ldh % 4 == 0) {
-        const uint4 v = *reinterpret_cast<const uint4*>(from);
-        reinterpret_cast<float4*>(to)[0] = make_float4(bf16_low(v.x), bf16_high(v.x), bf16_low(v.y), bf16_high(v.y));
-        reinterpret_cast<float4*>(to)[1] = make_float4(bf16_low(v.z), bf16_high(v.z), bf16_low(v.w), bf16_high(v.w));
-    } else {
-        for (int i = 0; i < 8 && c + i < p.channels; i++) to[i] = from_bf16(from[i]);
+    const bf16* row = reinterpret_cast<const bf16*>(p.table) + token * p.ld;
+    float* h = reinterpret_cast<float*>(p.h) + static_cast<i64>(blockIdx.x) * p.ldh;
+    const bool vector = p.channels % 4 == 0 && p.ldh % 4 == 0;
+#pragma unroll
+    for (int pass = 0; pass < 2; pass++) { // four channels each, so that a warp writes whole sectors
+        const int c = ((blockIdx.y * 2 + pass) * 256 + threadIdx.x) * 4;
+        if (c >= p.channels) return;
+        if (vector) {
+            const uint2 v = *reinterpret_cast<const uint2*>(row + c);
+            *reinterpret_cast<float4*>(h + c) = make_float4(bf16_low(v.x), bf16_high(v.x), bf16_low(v.y), bf16_high(v.y));
+        } else {
+            for (int i = 0; i < 4 && c + i < p.channels; i++) h[c + i] = from_bf16(row[c + i]);
+        }
     }
 }

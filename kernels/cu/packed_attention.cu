@@ -31,7 +31,7 @@ __device__ __forceinline__ void forward(const PackedAttentionParams& p) {
     const u32 row = warp / T::kParts * 16, part = warp % T::kParts;  // the warp's rows and columns
     const bool busy = item.first + row <= last;
     const Seen seen = lanes_span<false>(p, item.length, item.first + row);
-    attention::Running<kTiles> running;
+    Running<kTiles> running;
     running.clear();
     const auto step = [] {
         cp_async_wait<0>();
@@ -44,14 +44,14 @@ __device__ __forceinline__ void forward(const PackedAttentionParams& p) {
         copy_rows<kD, kBlock>(values, v, low, item.length, p.head_dim);
         cp_async_commit();
         if (busy) {
-            attention::scores<kD>(s, queries + row * T::kStride + left<kD>(), keys + right_along<kD>());
-            if (low < whole.start || low + kBlock > whole.end) attention::mask(s, seen, block);
+            scores<kD>(s, queries + row * T::kStride + left<kD>(), keys + right_along<kD>());
+            if (low < whole.start || low + kBlock > whole.end) mask(s, seen, block);
             running.weigh(s, p.scale);
         }
         step();
         if (low + kBlock < all.end) copy_rows<kD, kBlock>(keys, k, low + kBlock, item.length, p.head_dim);
         cp_async_commit();
-        if (busy) attention::add<kD>(running.o, s, values + left<kD>() + part * kTiles * 16);
+        if (busy) add<kD>(running.o, s, values + left<kD>() + part * kTiles * 16);
     }
     running.reduce();
 #pragma unroll

@@ -10,11 +10,18 @@ namespace packed {
 
 using attention::kBlock;
 using attention::kThreads;
-using attention::Seen;
 using attention::Tile;
+
+using attention::none;
 
 constexpr float kLog2E = 1.44269504088896340736f;
 constexpr float kLn2 = 0.693147180559945309417f;
+
+// What a thread needs to know of its two rows: they see `length` positions from `start` on.
+struct Seen {
+    u32 start[2];
+    u32 length[2];
+};
 
 struct Span {
     u32 start, end;
@@ -82,5 +89,118 @@ __device__ __forceinline__ u32 right_along() {
     const u32 lane = threadIdx.x % 32;
     return Tile<kD>::at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
 }
+
+// s = q kᵀ: 16 rows by 8 kN keys. `q` and `k` are the lane's addresses in the tiles.
+template <int kD, int kN>
+__device__ __forceinline__ void scores(float (&s)[kN][4], u32 q, u32 k) {
+    using T = Tile<kD>;
+#pragma unroll
+    for (int j = 0; j < kN; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
+#pragma unroll
+    for (int step = 0; step < kD / 16; step++) {
+        u32 a[4];
+        ldmatrix_x4(a, T::along(q, 2 * step));
+#pragma unroll
+        for (int j = 0; j < kN; j += 2) {
+            u32 b[4];
+            ldmatrix_x4(b, T::along(k, 2 * step) + j * 8 * T::kStride);
+            mma_bf16(s[j], a, b[0], b[1]);
+            mma_bf16(s[j + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// Scores of keys that a row does not see become -inf. The row's keys are [start, start + length).
+__device__ __forceinline__ void mask(float (&s)[8][4], const Seen& seen, u32 block) {
+    const u32 column = block * kBlock + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const bool see = column + j * 8 + e % 2 - seen.start[e / 2] < seen.length[e / 2];
+            s[j][e] = see ? s[j][e] : none();
+        }
+}
+
+// o += p v: 8 kN keys by 8 kTiles columns; `v` is the lane's address in the tile.
+template <int kD, int kTiles, int kN>
+__device__ __forceinline__ void add(float (&o)[kTiles][4], const float (&p)[kN][4], u32 v) {
+    using T = Tile<kD>;
+#pragma unroll
+    for (int step = 0; step < kN / 2; step++) {
+        const u32 a[4] = {pack_bf16(p[2 * step][0], p[2 * step][1]), pack_bf16(p[2 * step][2], p[2 * step][3]),
+                          pack_bf16(p[2 * step + 1][0], p[2 * step + 1][1]),
+                          pack_bf16(p[2 * step + 1][2], p[2 * step + 1][3])};
+#pragma unroll
+        for (int n = 0; n < kTiles; n += 2) {
+            u32 b[4];
+            ldmatrix_x4_trans(b, T::along(v, n) + step * 16 * T::kStride);
+            mma_bf16(o[n], a, b[0], b[1]);
+            mma_bf16(o[n + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// Maximum, sum (this lane's columns only until `reduce`) and output of two rows over the keys of a split so far.
+template <int kTiles>
+struct Running {
+    float max[2];
+    float sum[2];
+    float o[kTiles][4];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int r = 0; r < 2; r++) max[r] = none(), sum[r] = 0.0f;
+#pragma unroll
+        for (int n = 0; n < kTiles; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) o[n][e] = 0.0f;
+    }
+
+    // Takes a block's scores and turns them into weights: 2^(scale (s - max)).
+    __device__ __forceinline__ void weigh(float (&s)[8][4], float scale) {
+        float shrink[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float top = max[r];
+#pragma unroll
+            for (int j = 0; j < 8; j++) top = fmaxf(top, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
+            top = fmaxf(top, shuffle_xor(top, 1));
+            top = fmaxf(top, shuffle_xor(top, 2));
+            // Where nothing is seen yet, any finite reference gives weights of 0.
+            const float reference = top == none() ? 0.0f : top;
+            shrink[r] = ex2(__fmul_rn(__fsub_rn(max[r], reference), scale));
+            max[r] = top;
+            const float shift = -__fmul_rn(reference, scale);
+            float part[8];
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                s[j][2 * r] = ex2(__fmaf_rn(s[j][2 * r], scale, shift));
+                s[j][2 * r + 1] = ex2(__fmaf_rn(s[j][2 * r + 1], scale, shift));
+                part[j] = __fadd_rn(s[j][2 * r], s[j][2 * r + 1]);
+            }
+#pragma unroll
+            for (int n = 4; n; n /= 2)
+#pragma unroll
+                for (int j = 0; j < n; j++) part[j] = __fadd_rn(part[j], part[j + n]);
+            sum[r] = __fmaf_rn(sum[r], shrink[r], part[0]);
+        }
+#pragma unroll
+        for (int n = 0; n < kTiles; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) o[n][e] = __fmul_rn(o[n][e], shrink[e / 2]);
+    }
+
+    // The rows' sums over all columns: the quad's four lanes get the same bits.
+    __device__ __forceinline__ void reduce() {
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 1));
+            sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 2));
+        }
+    }
+};
 
 }  // namespace packed

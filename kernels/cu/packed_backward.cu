@@ -102,8 +102,8 @@ __device__ __forceinline__ void backward(const PackedAttentionParams& p) {
 #pragma unroll 1
                 for (int j = 0; j < 8; j += kN) {
                     float s[kN][4], ds[kN][4];
-                    attention::scores<kD>(s, own + row * T::kStride + left<kD>(), first + j * 8 * T::kStride + right_along<kD>());
-                    attention::scores<kD>(ds, own + T::kBytesQ + row * T::kStride + left<kD>(),
+                    scores<kD>(s, own + row * T::kStride + left<kD>(), first + j * 8 * T::kStride + right_along<kD>());
+                    scores<kD>(ds, own + T::kBytesQ + row * T::kStride + left<kD>(),
                                           second + j * 8 * T::kStride + right_along<kD>());
 #pragma unroll
                     for (int n = 0; n < kN; n++)
@@ -122,9 +122,9 @@ __device__ __forceinline__ void backward(const PackedAttentionParams& p) {
                             s[n][e] = see ? weight : 0.0f;
                             ds[n][e] = see ? __fmul_rn(weight, __fsub_rn(ds[n][e], mean)) : 0.0f;
                         }
-                    attention::add<kD>(sums[0], ds, first + j * 8 * T::kStride + left<kD>() + part * kTiles * 16);
+                    add<kD>(sums[0], ds, first + j * 8 * T::kStride + left<kD>() + part * kTiles * 16);
                     if (kKeys)
-                        attention::add<kD>(sums[kOutputs - 1], s, second + j * 8 * T::kStride + left<kD>() + part * kTiles * 16);
+                        add<kD>(sums[kOutputs - 1], s, second + j * 8 * T::kStride + left<kD>() + part * kTiles * 16);
                 }
             }
             if (kStages > 1) {

@@ -237,7 +237,7 @@ struct AttentionParams {
     DevicePtr pages;
     /// f32 `[., D]`: output not yet divided by the sum; unused by prompt.
     DevicePtr partial_o;
-    /// f32 `[., 2]`: maximum of the scores and sum of the weights; unused by prompt.
+    /// f32 `[., 2]`: binary logarithm that the weights refer to, and their sum; unused by prompt.
     DevicePtr partial_ml;
     /// Blocks of the grid.
     int item_count;
@@ -287,7 +287,7 @@ struct CombineParams {
     int kv_heads;
     /// `D`.
     int head_dim;
-    /// `log2(e) / sqrt(D)`.
+    /// `log2(e) / sqrt(D)`; unused, the partials are scaled.
     float scale;
     /// 0.
     int reserved;

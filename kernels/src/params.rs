@@ -526,7 +526,7 @@ pub struct AttentionParams {
     pub pages: DevicePtr,
     /// f32 `[., D]`: output not yet divided by the sum; unused by prompt.
     pub partial_o: DevicePtr,
-    /// f32 `[., 2]`: maximum of the scores and sum of the weights; unused by prompt.
+    /// f32 `[., 2]`: binary logarithm that the weights refer to, and their sum; unused by prompt.
     pub partial_ml: DevicePtr,
     /// Blocks of the grid.
     pub item_count: core::ffi::c_int,
@@ -656,7 +656,7 @@ pub struct CombineParams {
     pub kv_heads: core::ffi::c_int,
     /// `D`.
     pub head_dim: core::ffi::c_int,
-    /// `log2(e) / sqrt(D)`.
+    /// `log2(e) / sqrt(D)`; unused, the partials are scaled.
     pub scale: f32,
     /// 0.
     pub reserved: core::ffi::c_int,

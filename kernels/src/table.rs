@@ -226,13 +226,13 @@ kernels! {
     ARGMAX: ArgmaxParams = "argmax" in "argmax", 512, 0, |p| [blocks(p.m, 1), 1, 1];
 
     /// Attention of packed examples, `D <= 16`.
-    PACKED_ATTENTION_16: PackedAttentionParams = "packed_attention_16" in "packed_attention", 128, attention_shared(16, 2), packed_rows;
+    PACKED_ATTENTION_16: PackedAttentionParams = "packed_attention_16" in "packed_attention", 128, packed_shared(16, 2), packed_rows;
     /// Attention of packed examples, `D <= 64`.
-    PACKED_ATTENTION_64: PackedAttentionParams = "packed_attention_64" in "packed_attention", 128, attention_shared(64, 2), packed_rows;
+    PACKED_ATTENTION_64: PackedAttentionParams = "packed_attention_64" in "packed_attention", 128, packed_shared(64, 2), packed_rows;
     /// Attention of packed examples, `D <= 128`.
-    PACKED_ATTENTION_128: PackedAttentionParams = "packed_attention_128" in "packed_attention", 128, attention_shared(128, 2), packed_rows;
+    PACKED_ATTENTION_128: PackedAttentionParams = "packed_attention_128" in "packed_attention", 128, packed_shared(128, 2), packed_rows;
     /// Attention of packed examples, `D <= 256`.
-    PACKED_ATTENTION_256: PackedAttentionParams = "packed_attention_256" in "packed_attention", 128, attention_shared(256, 2), packed_rows;
+    PACKED_ATTENTION_256: PackedAttentionParams = "packed_attention_256" in "packed_attention", 128, packed_shared(256, 2), packed_rows;
     /// `delta = Σ dO ∘ O`.
     PACKED_DELTA: PackedAttentionParams = "packed_delta" in "packed_backward", 128, 0, |p| [blocks(p.rows.saturating_mul(p.heads), 4), 1, 1];
     /// Gradient of the queries, `D <= 16`.
@@ -451,10 +451,16 @@ fn lse_tiles(p: &HeadLseParams) -> [u32; 3] {
     [blocks(p.m, 128) * blocks(p.n, 128), 1, 1]
 }
 
-/// Bytes of the queries, `stages` buffers of 64 keys and a byte for each of a node's ancestors.
+/// Bytes of the queries, `stages` buffers of 64 keys, a byte for each of a node's ancestors, the item, and what two warps exchange.
 const fn attention_shared(head_dim: u32, stages: u32) -> u32 {
+    let (rows, exchange) = if head_dim > 128 { (32, 4096 + 256) } else { (64, 0) };
+    (rows + stages * 64) * head_dim * 2 + 128 + exchange
+}
+
+/// Bytes of the rows and `stages` buffers of 64 of packed_attention_*.
+const fn packed_shared(head_dim: u32, stages: u32) -> u32 {
     let rows = if head_dim > 128 { 32 } else { 64 };
-    (rows + stages * 64) * head_dim * 2 + 64
+    (rows + stages * 64) * head_dim * 2
 }
 
 /// The prompt and the split kernel for a head dim; none above 256, 0 or odd.

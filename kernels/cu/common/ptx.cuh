@@ -27,6 +27,25 @@ __device__ __forceinline__ void ldmatrix_x4_trans(u32 (&r)[4], u32 row) {
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(row) : "memory");
 }
 
+__device__ __forceinline__ void load_shared(u32 (&r)[4], u32 address) {
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+__device__ __forceinline__ void store_shared(u32 address, const u32 (&r)[4]) {
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+}
+__device__ __forceinline__ float load_shared(u32 address) {
+    float r;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(r) : "r"(address) : "memory");
+    return r;
+}
+__device__ __forceinline__ void store_shared(u32 address, float x) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
+}
+
+// The block's barrier `id` (0 is that of __syncthreads) for kThreads of its threads.
+template <int kThreads>
+__device__ __forceinline__ void barrier(u32 id) { asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(kThreads) : "memory"); }
+
 // ---- asynchronous copies: global to shared, 16 bytes ----
 
 __device__ __forceinline__ void cp_async_16(u32 shared, const void* global) {

@@ -67,7 +67,10 @@ impl Device {
         let mut modules = self.modules.lock().unwrap();
         let module = modules.entry(symbol.file).or_insert_with(|| {
             let ptx = match std::env::var("BMN_KERNELS_PTX") {
-                Ok(folder) => std::fs::read_to_string(format!("{folder}/{}.ptx", symbol.file)).unwrap(),
+                Ok(folder) => {
+                    println!("loaded {}.ptx", symbol.file);
+                    std::fs::read_to_string(format!("{folder}/{}.ptx", symbol.file)).unwrap()
+                }
                 Err(_) => biomistral_nlu_kernels::image(symbol.file).unwrap().ptx.to_owned(),
             };
             self.stream.context().load_module(cudarc::nvrtc::Ptx::from_src(ptx)).unwrap()

@@ -1,6 +1,7 @@
 //! Kernels that work row by row: norm, embedding, key and value copies, log-sum-exp, argmax.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod counters;
 #[path = "../harness/mod.rs"]
 mod harness;
 
