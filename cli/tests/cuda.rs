@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
+#[path = "../../train/tests/common/mod.rs"]
+mod fixture;
 
 use biomistral_nlu::device::cuda::kernels;
 use common::{Ran, bmn, run};
@@ -110,4 +112,41 @@ fn every_kernel_of_the_bench_verifies() {
     assert_eq!(run(&args, b"").code, 2);
     assert_eq!(run(&["bench", "kernel", "embed", "--shape", "X=1"], b"").code, 2);
     assert_eq!(run(&["bench"], b"").code, 2);
+}
+
+#[test]
+fn a_run_trains_on_the_gpu_as_on_the_processor() {
+    let name = "a_run_trains_on_the_gpu_as_on_the_processor";
+    let folder = tempfile::tempdir().unwrap();
+    fixture::fixture(folder.path(), "lora", "");
+    let text = std::fs::read_to_string(folder.path().join("config.toml")).unwrap();
+    // Two steps, and a validation.
+    let text = text
+        .replace("epochs = 4", "epochs = 1")
+        .replace("batch = 5", "batch = 12")
+        .replace("rate = 2e-2", "rate = 1e-3");
+    let train = |output: &str, device: &str, more: &[&str]| {
+        let path = folder.path().join(format!("{output}.toml"));
+        std::fs::write(&path, text.replace("output = \"run\"", &format!("output = \"{output}\""))).unwrap();
+        let mut args = vec!["train", "--quiet", "--device", device, "--config", path.to_str().unwrap()];
+        args.extend(more);
+        on_gpu(name, "{}", &args)
+    };
+    let losses = |output: &str| -> Vec<f64> {
+        let text = std::fs::read_to_string(folder.path().join(output).join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64().or(line["validation"].as_f64())).collect()
+    };
+    let Some(ran) = train("there", "cuda:0", &[]) else { return };
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(train("here", "cpu", &[]).unwrap().code, 0);
+    let (there, here) = (losses("there"), losses("here"));
+    assert!(there.len() >= 3 && there.len() == here.len(), "{there:?} {here:?}");
+    // Rounding to bf16 after sums in another order.
+    assert!(there.iter().zip(&here).all(|(a, b)| (a / b - 1.0).abs() < 5e-3), "{there:?}, on the processor {here:?}");
+    let adapter =
+        |output: &str| std::fs::read(folder.path().join(output).join("adapter/adapter_model.safetensors")).unwrap();
+    assert_ne!(adapter("there"), adapter("here"), "the device was not the one asked for");
+    let moved = train("there", "cpu", &["--resume"]).unwrap();
+    assert!(moved.code == 1 && moved.err.contains("made with device cuda"), "{}", moved.err);
 }
