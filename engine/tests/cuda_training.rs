@@ -6,12 +6,16 @@ mod common;
 
 use biomistral_nlu::device::cpu::{Cpu, CpuOptions};
 use biomistral_nlu::device::cuda::Cuda;
-use biomistral_nlu::device::{Backward, Device, HostMatrix, LossGradient, Output, Term};
+use biomistral_nlu::device::{
+    AdamStep, Backward, Device, HostMatrix, LossGradient, Moments, Output, PackedRows, RopeTable, RowSelection, Term,
+    Update,
+};
 use biomistral_nlu::model::training::{Learner, StepOptions, Tuning};
 use biomistral_nlu::weights::MatrixData;
 use common::gpu::Gpu;
 use common::training::{self, Case, FULL, bits, check_gradients, follow_torch, golden_cases, gradients, lora, stored};
 use half::bf16;
+use std::ops::Range;
 
 fn learner(gpu: &Gpu, name: &str, tuning: &Tuning) -> Learner<Cuda> {
     training::learner(name, gpu.cuda(), tuning)
@@ -197,4 +201,59 @@ fn operations_refuse_what_does_not_fit() {
     assert!(d.cross_entropy(&x, &w, &[0; 500], None).is_err(), "500 rows of 4");
     assert!(d.cross_entropy(&x, &w, &[], None).unwrap().is_empty());
     assert!(d.linear(&[term(&w)], 4, 1.0, Output::Store(&mut y)).is_ok());
+}
+
+#[test]
+fn rows_examples_and_parameters_that_do_not_fit_are_refused() {
+    let Some(gpu) = Gpu::take("rows_examples_and_parameters_that_do_not_fit_are_refused", "{}") else { return };
+    let d = gpu.cuda();
+    let (mut f32s, mut o) = (d.buffer::<f32>(0).unwrap(), d.buffer::<bf16>(0).unwrap());
+    let mut h = d.buffer::<f32>(4 * 8).unwrap();
+    let x = activation(&d, 1, 4, 8);
+    assert!(d.copy(&h, [5, 8], &mut f32s).is_err() && d.round(&h, [5, 8], &mut o).is_err(), "5 rows of 4");
+    assert!(d.swiglu(&x, &x, [500, 8], &mut o).is_err(), "500 rows of 4");
+
+    let (cos, sin) = (d.buffer::<f32>(3 * 4).unwrap(), d.buffer::<f32>(3 * 4).unwrap());
+    let table = RopeTable { cos, sin, positions: 3 };
+    assert!(d.rope(&h, 8, &[0, 2], &table, false, &mut o).is_ok());
+    assert!(d.rope(&h, 8, &[0, 3], &table, false, &mut o).is_err(), "position 3 of 3");
+    assert!(d.rope(&h, 12, &[0], &table, false, &mut o).is_err(), "a head and a half");
+
+    let attend = |examples: &[Range<usize>], heads, kv_heads, head_dim, window| {
+        let rows = PackedRows { examples, heads, kv_heads, head_dim, window };
+        d.packed_attention([&x, &x, &x], &rows, &mut d.buffer(0).unwrap(), &mut d.buffer(0).unwrap())
+    };
+    assert!(attend(&[0..1, 1..4], 2, 1, 4, Some(2)).is_ok());
+    assert!(attend(&[0..1, 2..4], 2, 1, 4, None).is_err(), "row 1 belongs to no example");
+    assert!(attend(&[0..4, 4..4], 2, 1, 4, None).is_err(), "an example without rows");
+    assert!(attend(std::slice::from_ref(&(0..4)), 3, 2, 2, None).is_err(), "3 heads on 2");
+    assert!(attend(std::slice::from_ref(&(0..4)), 2, 1, 4, Some(0)).is_err(), "a window of nothing");
+    assert!(attend(std::slice::from_ref(&(0..1)), 1, 1, 258, None).is_err(), "heads of 258");
+    assert!(attend(std::slice::from_ref(&(0..4)), 2, 1, 7, None).is_err(), "heads of 7");
+    assert!(attend(std::slice::from_ref(&(0..400)), 2, 1, 4, None).is_err(), "400 rows of 4");
+
+    let (w, mut dh) = (d.buffer::<f32>(8).unwrap(), d.buffer::<f32>(4 * 8).unwrap());
+    let mut norm = |rows: &[u32]| d.rms_norm_backward(&h, &h, &w, 1e-5, RowSelection::Some(rows), &mut dh, None);
+    assert!(norm(&[0, 3]).is_ok());
+    assert!(norm(&[3, 0]).is_err() && norm(&[1, 1]).is_err(), "rows out of order, and twice");
+    assert!(norm(&[4]).is_err(), "row 4 of 4");
+    let mut dtable = d.buffer::<f32>(3 * 8).unwrap();
+    assert!(d.embed_backward(&h, &[2, 0, 2], 8, &mut dtable).is_ok());
+    assert!(d.embed_backward(&h, &[3], 8, &mut dtable).is_err(), "token 3 of 3");
+
+    let half = |n| Moments::<Cuda>::Half { m: d.buffer(n).unwrap(), v: d.buffer(n).unwrap() };
+    let step =
+        AdamStep { rate: 0.1, beta: [0.9; 2], epsilon: 1e-8, decay: 0.0, correction: [1.0; 2], scale: 1.0, key: 1 };
+    let (mut weight, mut vector) = (matrix(&d, 5, 4, 8), d.buffer::<f32>(8).unwrap());
+    assert!(d.adamw(&step, &h, 32, &mut half(32), Update::Matrix(&mut weight)).is_ok());
+    assert!(d.adamw(&step, &h, 31, &mut half(32), Update::Matrix(&mut weight)).is_err(), "31 of 32 elements");
+    assert!(d.adamw(&step, &h, 32, &mut half(31), Update::Matrix(&mut weight)).is_err(), "31 moments");
+    assert!(d.adamw(&step, &h, 8, &mut half(8), Update::Vector(&mut vector)).is_err(), "a vector in bf16");
+    assert!(d.sum_squares(&h, 33).is_err(), "33 of 32");
+    assert!(d.write_matrix(&mut weight, &[bf16::ZERO; 31]).is_err(), "31 values");
+    d.clear(&mut h, [4, 8]).unwrap();
+    // Rows of 8 lie 64 apart.
+    let values = bf16s(6, 32);
+    d.write_matrix(&mut weight, &values).unwrap();
+    assert_eq!(d.read_matrix(&weight).unwrap(), values);
 }
