@@ -20,8 +20,8 @@ public final class Result {
     private final double outsideMass;
     private final String json;
 
-    /** Reads what {@code result} points to. */
-    Result(long result, int status) {
+    /** Reads what {@code result} points to; a span that is not the text of {@code document} at its offsets is refused. */
+    Result(long result, int status, String document) {
         this.status = Status.of(status);
         try (Block row = new Block(SPAN); Block error = new Block(8)) {
             long out = row.address();
@@ -29,9 +29,11 @@ public final class Result {
             for (long i = 0, n = Library.bmn_result_span_count(result); i < n; i++) {
                 row.putInt(0, SPAN);
                 Calls.check(Library.bmn_result_span(result, i, UTF16, out, err), error.getLong(0));
+                int start = verbatim(document, row.getLong(8), row.getLong(16), Block.string(row.getLong(32), row.getLong(40)));
+                int end = Math.toIntExact(row.getLong(16));
                 spans.add(new Span(
-                        Math.toIntExact(row.getLong(8)), Math.toIntExact(row.getLong(16)), Block.string(row.getLong(24)),
-                        Block.string(row.getLong(32), row.getLong(40)), row.getDouble(48), row.getDouble(56)));
+                        start, end, Block.string(row.getLong(24)), document.substring(start, end), row.getDouble(48),
+                        row.getDouble(56)));
             }
             for (long i = 0, n = Library.bmn_result_link_count(result); i < n; i++) {
                 row.putInt(0, LINK);
@@ -52,6 +54,14 @@ public final class Result {
         number = Library.bmn_result_number(result);
         outsideMass = Library.bmn_result_outside_mass(result);
         json = Block.string(Library.bmn_result_json(result, UTF16));
+    }
+
+    /** {@code start}, where {@code text} stands in {@code document} from there to {@code end}. */
+    static int verbatim(String document, long start, long end, String text) {
+        if (start < 0 || end > document.length() || end != start + text.length() || !document.startsWith(text, Math.toIntExact(start))) {
+            throw new NluException(Status.INTERNAL, "span " + start + "-" + end + ": expected the text between its offsets");
+        }
+        return (int) start;
     }
 
     /** Whether the document was answered; {@link #json} says why not. */

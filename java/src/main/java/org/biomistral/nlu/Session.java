@@ -14,6 +14,9 @@ public final class Session extends Handle {
     private static final int QUESTION = 48;
     private static final int RUN_OPTIONS = 80;
 
+    /** For items that answer without spans. */
+    private static final List<String> NO_DOCUMENT = Collections.singletonList("");
+
     private final ReentrantLock turn = new ReentrantLock();
 
     Session(long pointer) {
@@ -32,7 +35,7 @@ public final class Session extends Handle {
     /** Entities of documents, in their order; a document that fails has its status. */
     public List<Result> extract(Schema schema, List<String> documents, RunOptions options) {
         try (Block items = texts(documents)) {
-            return run(Library::bmn_extract, schema, items, documents.size(), options);
+            return run(Library::bmn_extract, schema, items, documents, options);
         }
     }
 
@@ -44,7 +47,7 @@ public final class Session extends Handle {
     /** Events of documents, in their order. */
     public List<Result> events(Schema schema, List<String> documents, RunOptions options) {
         try (Block items = texts(documents)) {
-            return run(Library::bmn_events, schema, items, documents.size(), options);
+            return run(Library::bmn_events, schema, items, documents, options);
         }
     }
 
@@ -56,16 +59,17 @@ public final class Session extends Handle {
     /** Classes of documents, in their order. */
     public List<Result> classify(Schema schema, List<String> documents, RunOptions options) {
         try (Block items = texts(documents)) {
-            return run(Library::bmn_classify, schema, items, documents.size(), options);
+            return run(Library::bmn_classify, schema, items, documents, options);
         }
     }
 
     /** Relations between entities that are extracted first. */
     public Result relate(Schema schema, String document) {
-        try (Block texts = texts(Collections.singletonList(document)); Block items = new Block(RELATE_DOC)) {
+        List<String> documents = Collections.singletonList(document);
+        try (Block texts = texts(documents); Block items = new Block(RELATE_DOC)) {
             items.putLong(0, texts.getLong(0));
             items.putLong(8, texts.getLong(8));
-            return one(run(Library::bmn_relate, schema, items, 1, null));
+            return one(run(Library::bmn_relate, schema, items, documents, null));
         }
     }
 
@@ -79,7 +83,7 @@ public final class Session extends Handle {
             items.putLong(2 * STR, choices.address());
             items.putLong(2 * STR + 8, options.size());
             return one(run((session, schema, asked, n, run, out, statuses, err)
-                    -> Library.bmn_answer(session, asked, n, run, out, statuses, err), null, items, 1, null));
+                    -> Library.bmn_answer(session, asked, n, run, out, statuses, err), null, items, NO_DOCUMENT, null));
         }
     }
 
@@ -87,7 +91,7 @@ public final class Session extends Handle {
     public Result entail(String premise, String hypothesis) {
         try (Block pair = texts(Arrays.asList(premise, hypothesis))) {
             return one(run((session, schema, pairs, n, run, out, statuses, err)
-                    -> Library.bmn_entail(session, pairs, n, run, out, statuses, err), null, pair, 1, null));
+                    -> Library.bmn_entail(session, pairs, n, run, out, statuses, err), null, pair, NO_DOCUMENT, null));
         }
     }
 
@@ -95,7 +99,7 @@ public final class Session extends Handle {
     public Result similar(String first, String second) {
         try (Block pair = texts(Arrays.asList(first, second))) {
             return one(run((session, schema, pairs, n, run, out, statuses, err)
-                    -> Library.bmn_similar(session, pairs, n, run, out, statuses, err), null, pair, 1, null));
+                    -> Library.bmn_similar(session, pairs, n, run, out, statuses, err), null, pair, NO_DOCUMENT, null));
         }
     }
 
@@ -128,7 +132,9 @@ public final class Session extends Handle {
         return block;
     }
 
-    private List<Result> run(Task task, Schema schema, Block items, int n, RunOptions options) {
+    /** Runs one item per document. */
+    private List<Result> run(Task task, Schema schema, Block items, List<String> documents, RunOptions options) {
+        int n = documents.size();
         RunOptions chosen = options == null ? new RunOptions() : options;
         Throwable[] thrown = new Throwable[1];
         Upcall.Progress progress = (userData, done, of) -> {
@@ -168,7 +174,7 @@ public final class Session extends Handle {
             Calls.check(status, out.getLong(error));
             try {
                 for (int i = 0; i < n; i++) {
-                    all.add(new Result(out.getLong(8L * i), out.getInt(statuses + 4L * i)));
+                    all.add(new Result(out.getLong(8L * i), out.getInt(statuses + 4L * i), documents.get(i)));
                 }
             } finally {
                 for (int i = 0; i < n; i++) {

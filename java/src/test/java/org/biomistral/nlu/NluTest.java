@@ -65,6 +65,20 @@ public class NluTest {
     }
 
     @Test
+    public void aSpanThatIsNotItsTextIsRefused() {
+        assertEquals(3, Result.verbatim("\uD83D\uDC69 a rash", 3, 9, "a rash"));
+        for (long[] wrong : new long[][] {{4, 10}, {3, 8}, {-1, 5}, {2, 8}, {9, 15}, {1L << 31, (1L << 31) + 6}}) {
+            try {
+                Result.verbatim("\uD83D\uDC69 a rash", wrong[0], wrong[1], "a rash");
+                fail();
+            } catch (NluException e) {
+                assertSame(Status.INTERNAL, e.status());
+                assertFalse(e.getMessage().contains("rash"));
+            }
+        }
+    }
+
+    @Test
     public void probabilitiesAddUp() {
         try (Session session = model.session()) {
             List<Result> all = Arrays.asList(
