@@ -4,7 +4,7 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help dist build cuda test-kernels test-abi demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
+.PHONY: help dist build cuda test-kernels test-abi test-spark demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ dist: cuda ## the release package in build/dist: library for glibc 2.28, headers
 
 test-abi: ## the library from C, C++ and Java: standards, sanitizers, threads, system calls
 	@tests/abi/run.sh
+
+test-spark: ## the jobs of examples/spark in local clusters of Spark from PyPI (450 MB, once, into build/)
+	@tests/spark/run.sh
 
 clean: ## remove target/ and build/ (the cache folder stays)
 	rm -rf target build
