@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) cross_entropy(const Cross
         if (most > max) rest = __fmul_rn(rest, weight(max, most)), max = most;
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            if (c + i != target && c + i < p.n) rest = __fadd_rn(rest, weight(z[i], max));
+            if (c + i != target) rest = __fadd_rn(rest, weight(z[i], max));
     }
     const float own = max;
     max = warp_max(max);

@@ -15,8 +15,12 @@ fn uniform(key: u64, index: u64) -> u32 {
 
 /// 0 with probability `p`, else `1 / (1 - p)`.
 fn mask(p: f32, key: u64, index: usize) -> f32 {
-    let drawn = (uniform(key, index as u64) >> 8) as f32 * (1.0 / (1 << 24) as f32);
-    if drawn < p { 0.0 } else { 1.0 / (1.0 - p) }
+    if drawn(key, index) < p { 0.0 } else { 1.0 / (1.0 - p) }
+}
+
+/// A number in [0, 1).
+fn drawn(key: u64, index: usize) -> f32 {
+    (uniform(key, index as u64) >> 8) as f32 * (1.0 / (1 << 24) as f32)
 }
 
 const KEY: u64 = 0xfedc_ba98_7654_3210;
@@ -54,7 +58,8 @@ fn run(device: &Device, rows: usize, columns: usize, p: f32) {
 fn masks_are_those_of_the_processor() {
     let Some(device) = Device::open("masks_are_those_of_the_processor") else { return };
     for (rows, columns) in [(1, 1), (3, 2), (2, 7), (3, 64), (2, 1023), (2, 1029)] {
-        for p in [0.0, 0.1, 0.9] {
+        // The first element is kept at the very p that it draws.
+        for p in [0.0, 0.1, 0.9, drawn(KEY, 0)] {
             run(&device, rows, columns, p);
         }
     }
