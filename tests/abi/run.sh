@@ -41,7 +41,7 @@ for std in c++11 c++14 c++17 c++20; do
 done
 
 say "programs"
-for name in hostile tasks threads; do
+for name in hostile tasks threads life faults; do
     cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link
 done
 c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
@@ -51,8 +51,14 @@ cc -std=c99 $warn bench/abi.c -o "$out/bench" $link
 c++ -std=c++17 $warn examples/cpp/first_span.cpp -o "$out/first_cpp" $link
 python3 tests/abi/adapter.py "$out/adapter1" 1 30 576
 python3 tests/abi/adapter.py "$out/adapter2" 2 30 576
+rm -rf "$out/tiny" "$out/broken"
+python3 tests/abi/tiny.py "$out/tiny" fuzz/seeds/tokenizer_model/tiny.model
+python3 tests/abi/adapter.py "$out/tiny/adapter" 1 2 32
+cp -r "$out/tiny/model" "$out/broken"
 "$out/hostile" "$model"
 "$out/tasks" "$model"
+"$out/life" "$out/tiny/model" "$out/tiny/adapter"
+"$out/faults" "$out/broken" "$model"
 "$out/wrapper11" "$model"
 "$out/wrapper20" "$model"
 cmp <("$out/first_c" "$model") <("$out/first_cpp" "$model")
@@ -67,6 +73,13 @@ for kind in address undefined; do
     "$out/hostile_$kind" "$model"
 done
 
+say "valgrind"
+if command -v valgrind >/dev/null; then
+    valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect "$out/life" "$out/tiny/model" "$out/tiny/adapter"
+else
+    echo "SKIPPED valgrind: it is not installed"
+fi
+
 say "an installed copy, found by pkg-config and CMake"
 prefix=$PWD/$out/prefix
 rm -rf "$prefix"
@@ -79,6 +92,16 @@ if command -v pkg-config >/dev/null; then
     # shellcheck disable=SC2046
     cc examples/c/first_span.c -o "$out/first_installed" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
     cmp <("$out/first_installed" "$model") <("$out/first_c" "$model")
+    for name in classify batch adapter; do
+        # shellcheck disable=SC2046
+        cc -std=c99 $warn "examples/c/$name.c" -o "$out/$name" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
+    done
+    # shellcheck disable=SC2046
+    c++ -std=c++11 $warn examples/cpp/viewer.cpp -o "$out/viewer" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
+    "$out/classify" "$model" | grep -c '^answer' >/dev/null
+    [ "$(printf 'Rash after aspirin.\nNo chest pain.\n' | "$out/batch" "$model" | grep -c '"status":"ok"')" = 2 ]
+    "$out/adapter" "$model" "$out/adapter1" "$out/adapter2" | grep -c '^generation 2' >/dev/null
+    printf 'Started metformin 500 mg.\n' | "$out/viewer" "$model" drug | grep -c 'Started' >/dev/null
 else
     echo "SKIPPED pkg-config: it is not installed"
 fi

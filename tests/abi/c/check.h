@@ -42,14 +42,14 @@
         CHECK((call) == (expected));                                                                                   \
     } while (0)
 
-static bmn_str str(const char *text) {
+static inline bmn_str str(const char *text) {
     bmn_str s;
     s.ptr = text;
     s.len = strlen(text);
     return s;
 }
 
-static bmn_schema *schema(const char *json) {
+static inline bmn_schema *schema(const char *json) {
     bmn_schema *made = NULL;
     OK(bmn_schema_from_json(json, strlen(json), &made, err));
     return made;
