@@ -1,7 +1,9 @@
 /* Many threads on one model answer what one thread answers, bit by bit, while an adapter is swapped under them; every answer
- * names the adapter that gave it. Arguments: the model, an adapter, another one, threads, rounds. */
+ * names the adapter that gave it. Arguments: the model, an adapter, another one, threads, rounds. With BMN_MINUTES it goes on so
+ * long instead of for some rounds. */
 #include "check.h"
 #include <pthread.h>
+#include <time.h>
 
 #define DOCS 4
 static const char *const TEXTS[DOCS] = {
@@ -12,6 +14,11 @@ static bmn_model *model;
 static bmn_schema *labels;
 static char *expected[3][DOCS]; /* none, first, second adapter */
 static int rounds;
+static time_t until; /* 0: after the rounds */
+
+static int more(int i, int most) {
+    return until ? time(NULL) < until : i < most;
+}
 
 static char *ask(bmn_session *s, const char *adapter, int doc) {
     bmn_run_options o;
@@ -33,7 +40,7 @@ static void *work(void *arg) {
     bmn_session *s = NULL;
     int i, seed = *(int *)arg;
     OK(bmn_session_new(model, &s, err));
-    for (i = 0; i < rounds; ++i) {
+    for (i = 0; more(i, rounds); ++i) {
         int doc = (seed + i) % DOCS, swapped = (seed + i) % 2;
         char *json = ask(s, swapped ? "swapped" : NULL, doc);
         if (swapped)
@@ -74,16 +81,21 @@ int main(int argc, char **argv) {
         }
     }
     n = atoi(argv[4]);
+    if (getenv("BMN_MINUTES"))
+        until = time(NULL) + (time_t)(60 * atof(getenv("BMN_MINUTES")));
     for (i = 0; i < n; ++i) {
         seeds[i] = i;
         CHECK(pthread_create(&threads[i], NULL, work, &seeds[i]) == 0);
     }
-    swaps = n * rounds * 4;
-    for (i = 0; i < swaps; ++i) {
+    for (i = 0; more(i, n * rounds * 4); ++i) {
+        const struct timespec moment = {0, 1000000}; /* the lock is the runs' as well */
+        if (until)
+            nanosleep(&moment, NULL);
         OK(bmn_model_set_adapter(model, "swapped", adapters[i % 2], &generation, err));
         CHECK(generation == last + 1);
         last = generation;
     }
+    swaps = i;
     for (i = 0; i < n; ++i)
         CHECK(pthread_join(threads[i], NULL) == 0);
     OK(bmn_model_remove_adapter(model, "swapped", err));
