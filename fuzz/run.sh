@@ -30,9 +30,10 @@ seed tokenizer_json fuzz/seeds/tokenizer_json/*
 seed tokenizer_model fuzz/seeds/tokenizer_model/*
 seed schema examples/demo/schema.json
 seed jsonl examples/demo/*.jsonl tests/data/*.jsonl
+seed formats fuzz/seeds/formats/*
 
 status=0
-for target in ${TARGETS:-safetensors gguf tokenizer_json tokenizer_model config adapter schema jsonl}; do
+for target in ${TARGETS:-safetensors gguf tokenizer_json tokenizer_model config adapter schema jsonl formats}; do
     mkdir -p "build/fuzz/corpus/$target" "build/fuzz/artifacts/$target"
     echo "== fuzz $target, $seconds s"
     "build/fuzz/$host/release/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \

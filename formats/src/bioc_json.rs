@@ -1,151 +1,176 @@
-//! BioC's JSON notation, as PubTator's service and bconv write it.
+//! BioC JSON: the same documents as BioC XML; the unit is an infon of the collection.
 
-use crate::bioc::{Infons, OFFSET_UNIT, Raw, RawAnnotation, RawPassage, RawRelation, raw, unit_of};
-use crate::{Document, Error, Losses, Result, Unit};
+use crate::bioc::{Annotation, Parts, UNIT_KEY, take};
+use crate::document::{Argument, Document, Relation};
+use crate::offsets::{Offsets, Unit};
+use crate::problem::{Problems, Trouble};
+use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
-/// Reads a collection, a single document, or a list of either.
-///
-/// # Errors
-/// What is no JSON, by its line; a collection or document of another form.
-pub fn read(file: &str, unit: Unit, losses: &mut Losses) -> Result<Vec<Document>> {
-    // The parser's own message may quote the file.
-    let value: Value =
-        serde_json::from_str(file).map_err(|e| Error::at(e.line(), "expected JSON, found something else"))?;
-    let list = match value {
-        Value::Array(list) => list,
-        one => vec![one],
-    };
-    let mut documents = Vec::new();
-    for value in list {
-        let unit = unit_of(&infons(&value, losses)?, unit)?;
-        match value.get("documents") {
-            Some(Value::Array(list)) => {
-                for value in list {
-                    documents.push(document(value, losses)?.document(unit, losses)?);
+/// Reads a collection, or JSON lines of documents; `name` is the place that problems name.
+pub fn read(name: &str, file: &str, problems: &mut Problems) -> Vec<Document> {
+    let mut found = Vec::new();
+    let mut number = 0;
+    let mut values = serde_json::Deserializer::from_str(file).into_iter::<Value>();
+    loop {
+        let value = match values.next() {
+            None => return found,
+            Some(Ok(value)) => value,
+            Some(Err(e)) => {
+                problems.add(if e.is_eof() { Trouble::Truncated } else { Trouble::Broken }, name, number + 1);
+                return found;
+            }
+        };
+        let unit = value["infons"][UNIT_KEY].as_str().and_then(Unit::parse).unwrap_or(Unit::CodePoint);
+        let documents = match &value["documents"] {
+            Value::Array(documents) => documents.as_slice(),
+            _ => std::slice::from_ref(&value),
+        };
+        for document in documents {
+            number += 1;
+            match parts(document) {
+                Some(parts) => found.push(parts.document(unit, name, number, problems)),
+                None => problems.add(Trouble::Broken, name, number),
+            }
+        }
+    }
+}
+
+fn parts(document: &Value) -> Option<Parts> {
+    let mut parts = Parts { id: text(&document["id"])?, notes: infons(document), ..Parts::default() };
+    holder(&mut parts, document)?;
+    for passage in document["passages"].as_array()? {
+        match passage["text"].as_str() {
+            Some(text) => parts.passages.push((number(&passage["offset"])?, text.to_owned())),
+            None => {
+                for sentence in list(passage, "sentences") {
+                    let text = sentence["text"].as_str().unwrap_or_default().to_owned();
+                    parts.passages.push((number(&sentence["offset"])?, text));
                 }
             }
-            Some(_) => return Err(Error::new("documents: expected a list, found something else")),
-            None => documents.push(document(&value, losses)?.document(unit, losses)?),
         }
+        holder(&mut parts, passage)?;
+        list(passage, "sentences").iter().try_for_each(|sentence| holder(&mut parts, sentence))?;
     }
-    Ok(documents)
+    Some(parts)
 }
 
-/// A string, or a number as one; empty where there is none.
-fn string(value: &Value, key: &str) -> Result<String> {
-    match value.get(key) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Number(number)) => Ok(number.to_string()),
-        Some(_) => Err(Error::new(format!("{key}: expected a string, found something else"))),
-    }
-}
-
-fn number(value: &Value, key: &str) -> Result<usize> {
-    let found = value.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    found.ok_or_else(|| Error::new(format!("{key}: expected a whole number, found something else")))
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> Result<&'a [Value]> {
-    match value.get(key) {
-        None | Some(Value::Null) => Ok(&[]),
-        Some(Value::Array(list)) => Ok(list),
-        Some(_) => Err(Error::new(format!("{key}: expected a list, found something else"))),
-    }
-}
-
-fn infons(value: &Value, losses: &mut Losses) -> Result<Infons> {
-    let map = match value.get("infons") {
-        None | Some(Value::Null) => return Ok(Infons::new()),
-        Some(Value::Object(map)) => map,
-        Some(_) => return Err(Error::new("infons: expected an object, found something else")),
-    };
-    let mut infons = Infons::new();
-    for (key, value) in map {
-        match value {
-            Value::String(text) => infons.push((key.clone(), text.clone())),
-            Value::Number(_) | Value::Bool(_) => infons.push((key.clone(), value.to_string())),
-            Value::Null => {}
-            Value::Array(_) | Value::Object(_) => losses.add("infons that are lists or objects", "file"),
+fn holder(parts: &mut Parts, value: &Value) -> Option<()> {
+    for annotation in list(value, "annotations") {
+        let mut places = Vec::new();
+        for location in list(annotation, "locations") {
+            let offset = number(&location["offset"])?;
+            places.push((offset, offset.checked_add(number(&location["length"])?)?));
         }
+        let mut infons = infons(annotation);
+        let label = take(&mut infons, "type").unwrap_or_default();
+        let id = text(&annotation["id"]).unwrap_or_default();
+        let text = annotation["text"].as_str().map(str::to_owned);
+        parts.annotations.push(Annotation { id, label, places, text, infons });
     }
-    // Keys of an object have no order; those with a number (`class.2`, `identifier.2:MESH`) say theirs.
-    let number = |key: &str| {
-        let (_, rest) = key.split_once('.')?;
-        rest.split(':').next()?.parse::<u64>().ok()
-    };
-    infons.sort_by_key(|(key, _)| number(key));
-    Ok(infons)
-}
-
-fn document(value: &Value, losses: &mut Losses) -> Result<Raw> {
-    if !value.is_object() {
-        return Err(Error::new("expected a BioC document, found something else"));
-    }
-    let mut raw = Raw { id: string(value, "id")?, infons: infons(value, losses)?, ..Raw::default() };
-    both(value, &mut raw, losses)?;
-    for passage in list(value, "passages")? {
-        let mut read =
-            RawPassage { infons: infons(passage, losses)?, offset: number(passage, "offset")?, ..Default::default() };
-        read.text = passage.get("text").and_then(Value::as_str).map(str::to_owned);
-        both(passage, &mut raw, losses)?;
-        for sentence in list(passage, "sentences")? {
-            read.sentences.push((number(sentence, "offset")?, string(sentence, "text")?));
-            both(sentence, &mut raw, losses)?;
-        }
-        raw.passages.push(read);
-    }
-    Ok(raw)
-}
-
-/// Annotations and relations, which stand in documents, passages and sentences.
-fn both(value: &Value, raw: &mut Raw, losses: &mut Losses) -> Result<()> {
-    for annotation in list(value, "annotations")? {
-        let locations = (list(annotation, "locations")?.iter())
-            .map(|location| Ok((number(location, "offset")?, number(location, "length")?)))
-            .collect::<Result<_>>()?;
-        let infons = infons(annotation, losses)?;
-        raw.annotations.push(RawAnnotation {
-            id: string(annotation, "id")?,
-            infons,
-            locations,
-            text: string(annotation, "text")?,
+    for relation in list(value, "relations") {
+        let mut infons = infons(relation);
+        let node = |node: &Value| Argument {
+            role: text(&node["role"]).unwrap_or_default(),
+            target: text(&node["refid"]).unwrap_or_default(),
+        };
+        parts.relations.push(Relation {
+            id: text(&relation["id"]).unwrap_or_default(),
+            label: take(&mut infons, "type").unwrap_or_default(),
+            arguments: list(relation, "nodes").iter().map(node).collect(),
+            attributes: infons,
+            ..Relation::default()
         });
     }
-    for relation in list(value, "relations")? {
-        let nodes = (list(relation, "nodes")?.iter())
-            .map(|node| Ok((string(node, "refid")?, string(node, "role")?)))
-            .collect::<Result<_>>()?;
-        raw.relations.push(RawRelation { id: string(relation, "id")?, infons: infons(relation, losses)?, nodes });
-    }
-    Ok(())
+    Some(())
 }
 
-/// Writes a collection whose infon `offset_unit` names `unit`.
-pub fn write(documents: &[Document], unit: Unit, losses: &mut Losses) -> String {
-    let object =
-        |infons: &Infons| Value::Object(infons.iter().map(|(k, v)| (k.clone(), json!(v))).collect::<Map<_, _>>());
-    let one = |raw: Raw| {
-        let passage = |p: &RawPassage| json!({"infons": object(&p.infons), "offset": p.offset, "text": p.text, "sentences": [], "annotations": [], "relations": []});
-        let annotation = |a: &RawAnnotation| {
-            let locations: Vec<_> = a.locations.iter().map(|(at, len)| json!({"offset": at, "length": len})).collect();
-            json!({"id": a.id, "infons": object(&a.infons), "text": a.text, "locations": locations})
-        };
-        let relation = |r: &RawRelation| {
-            let nodes: Vec<_> = r.nodes.iter().map(|(refid, role)| json!({"refid": refid, "role": role})).collect();
-            json!({"id": r.id, "infons": object(&r.infons), "nodes": nodes})
-        };
-        json!({
-            "id": raw.id,
-            "infons": object(&raw.infons),
-            "passages": raw.passages.iter().map(passage).collect::<Vec<_>>(),
-            "annotations": raw.annotations.iter().map(annotation).collect::<Vec<_>>(),
-            "relations": raw.relations.iter().map(relation).collect::<Vec<_>>(),
-        })
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn number(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
+}
+
+/// Ids are strings, or numbers where a writer was careless.
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|number| number.to_string()))
+}
+
+/// An infon of several values is a list.
+fn infons(value: &Value) -> Vec<(String, String)> {
+    let one = |key: &String, value: &Value| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (key.clone(), text)
     };
-    let documents: Vec<Value> = documents.iter().map(|document| one(raw(document, unit, losses))).collect();
+    let each = value["infons"].as_object().into_iter().flatten().flat_map(|(key, value)| match value {
+        Value::Array(values) => values.iter().map(|value| one(key, value)).collect(),
+        value => vec![one(key, value)],
+    });
+    each.collect()
+}
+
+/// A collection of documents, offsets in `unit`, which the collection names.
+///
+/// # Errors
+/// [`Error::Unwritable`] for events, which BioC has no form for.
+pub fn write(documents: &[Document], unit: Unit) -> Result<String> {
+    let documents = documents.iter().map(|document| one(document, unit)).collect::<Result<Vec<_>>>()?;
     let collection =
-        json!({"source": "", "date": "", "key": "", "infons": {OFFSET_UNIT: unit.name()}, "documents": documents});
-    format!("{collection}\n")
+        json!({"source": "", "date": "", "key": "", "infons": {UNIT_KEY: unit.name()}, "documents": documents});
+    serde_json::to_string_pretty(&collection).map_err(|e| Error::format("BioC JSON", e.to_string()))
+}
+
+fn one(document: &Document, unit: Unit) -> Result<Value> {
+    let unwritable = |detail: &str| Error::Unwritable { id: document.id.clone(), detail: detail.to_owned() };
+    if !document.events.is_empty() {
+        return Err(unwritable("an event, which BioC has no form for"));
+    }
+    let offsets = Offsets::new(&document.text, unit);
+    let at = |byte: usize| offsets.at(byte).ok_or_else(|| unwritable("a mention inside a character"));
+    let annotation = |mention: &crate::Mention| {
+        let locations = mention.places.iter().map(|place| {
+            let start = at(place.start)?;
+            Ok(json!({"offset": start, "length": at(place.end)? - start}))
+        });
+        let concepts = mention.concepts.iter().map(|concept| ("identifier", concept));
+        let pairs = concepts.chain(mention.attributes.iter().map(|(key, value)| (key.as_str(), value)));
+        Ok(json!({
+            "id": mention.id, "infons": gathered(&mention.label, pairs), "text": mention.text(&document.text),
+            "locations": locations.collect::<Result<Vec<_>>>()?,
+        }))
+    };
+    let whole = std::iter::once(0..document.text.len()).collect();
+    let parts = if document.parts.is_empty() { &whole } else { &document.parts };
+    let passages = parts.iter().enumerate().map(|(number, part)| {
+        let mentions = if number == 0 { document.mentions.as_slice() } else { &[] };
+        let annotations = mentions.iter().map(annotation).collect::<Result<Vec<_>>>()?;
+        let text = &document.text[part.clone()];
+        Ok(json!({"offset": at(part.start)?, "infons": {}, "text": text, "sentences": [], "annotations": annotations, "relations": []}))
+    });
+    let relation = |relation: &Relation| {
+        let nodes = relation.arguments.iter().map(|a| json!({"refid": a.target, "role": a.role}));
+        let pairs = relation.attributes.iter().map(|(key, value)| (key.as_str(), value));
+        json!({"id": relation.id, "infons": gathered(&relation.label, pairs), "nodes": nodes.collect::<Vec<_>>()})
+    };
+    let relations = document.relations.iter().filter(|relation| !relation.of_concepts).map(relation);
+    Ok(json!({
+        "id": document.id, "infons": document.notes, "passages": passages.collect::<Result<Vec<_>>>()?,
+        "annotations": [], "relations": relations.collect::<Vec<_>>(),
+    }))
+}
+
+/// Infons with the type first; a key that comes twice has a list.
+fn gathered<'p>(label: &str, pairs: impl Iterator<Item = (&'p str, &'p String)>) -> Value {
+    let mut infons = Map::new();
+    infons.insert("type".to_owned(), json!(label));
+    for (key, value) in pairs {
+        match infons.get_mut(key) {
+            None => drop(infons.insert(key.to_owned(), json!(value))),
+            Some(Value::Array(values)) => values.push(json!(value)),
+            Some(one) => *one = json!([one.take(), value]),
+        }
+    }
+    Value::Object(infons)
 }

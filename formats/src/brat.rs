@@ -1,312 +1,331 @@
-//! brat standoff: `.txt` beside `.ann`, or `.a1` and `.a2` (<https://brat.nlplab.org/standoff.html>).
+//! brat standoff: a text file and lines that point into it. BioNLP-ST `.a1` and `.a2` are the same lines in two files.
 //!
-//! Offsets are code points in practice. What is written names its unit in a note on the first mention,
-//! `#1  OffsetUnit T1  codepoint`, which brat shows and other readers skip; a note like it in what is read decides.
+//! | line | says |
+//! |---|---|
+//! | `T1⇥Label 8 19⇥text` | a mention; stretches of a discontinuous one by `;` |
+//! | `E1⇥Label:T4 Theme:T1 Cause:E2` | an event, its trigger first |
+//! | `R1⇥Label Arg1:T1 Arg2:E5` | a relation |
+//! | `*⇥Label T1 E2 ..` | a relation of equals |
+//! | `A1⇥Label E1 value`, `M1⇥Label E1` | an attribute |
+//! | `N1⇥Reference T1 Source:Id⇥text` | a concept of a mention |
+//! | `#1⇥AnnotatorNotes T1⇥text` | a remark, not kept |
+//!
+//! Offsets are code points, as brat's server counts them.
 
-use crate::document::{given, lose, parts};
-use crate::{
-    Argument, Attribute, Concept, Document, Error, Event, Losses, Mention, Relation, Result, Target, Unit, Units,
-};
-use std::collections::HashMap;
+use crate::document::{Argument, Document, Event, Mention, Relation};
+use crate::offsets::{Offsets, Unit};
+use crate::problem::{Problems, Trouble};
+use crate::{Error, Result};
+use std::collections::HashSet;
 use std::fmt::Write;
 
-/// Reads the annotations of one text; `.a1` and `.a2` are given together.
-///
-/// A mention whose text differs from that at its offsets is left out and counted, and what needs it as well.
-///
-/// # Errors
-/// A line that is no annotation, by its number (counted through all of `annotations`).
-pub fn read(id: &str, text: &str, annotations: &[&str], unit: Unit, losses: &mut Losses) -> Result<Document> {
-    let lines = || annotations.iter().flat_map(|a| a.split('\n')).map(|line| line.strip_suffix('\r').unwrap_or(line));
-    let unit = match lines().find_map(unit_note) {
-        None => unit,
-        Some(name) => Unit::of_name(name).ok_or_else(|| Error::new("OffsetUnit: expected byte, codepoint or utf16"))?,
-    };
-    let units = Units::new(text);
-    let mut document = Document { id: id.to_owned(), text: text.to_owned(), ..Document::default() };
-    let mut reading = Reading::default();
-    for (number, line) in (1..).zip(lines()) {
-        let place = || format!("{id}:{number}");
-        let expected = |what: &str| Error::at(number, format!("expected {what}, found something else"));
-        match line.chars().next() {
-            None => {}
-            Some('T') => {
-                match mention(line, unit, &units).ok_or_else(|| expected("ID<tab>LABEL START END<tab>TEXT"))? {
-                    Ok(mention) => document.mentions.push(mention),
-                    Err(why) => losses.add(why, place()),
+/// Reads a document: its text and the standoff files about it, each with the name that problems give as their place.
+pub fn read(id: &str, text: &str, standoff: &[(&str, &str)], problems: &mut Problems) -> Document {
+    let mut document = Document::new(id, text);
+    let offsets = Offsets::new(text, Unit::CodePoint);
+    let mut ids = HashSet::new();
+    // Attributes, concepts and arguments may stand before what they are about.
+    let mut later = Vec::new();
+    for (name, lines) in standoff {
+        for (number, line) in lines.lines().enumerate().map(|(i, line)| (i + 1, line)) {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let trouble = match read_line(line, &offsets, &mut document, &mut ids) {
+                Ok(None) => continue,
+                Ok(Some(about)) => {
+                    later.push((about, *name, number));
+                    continue;
                 }
-            }
-            Some('E') => document.events.push(event(line).ok_or_else(|| expected("ID<tab>LABEL:ID ROLE:ID ..."))?),
-            Some('R') => {
-                document.relations.push(relation(line).ok_or_else(|| expected("ID<tab>LABEL ROLE:ID ROLE:ID"))?);
-            }
-            Some('*') => {
-                reading.loose += 1;
-                let id = format!("*{}", reading.loose);
-                document.relations.push(loose(line, id).ok_or_else(|| expected("*<tab>LABEL ID ID ..."))?);
-            }
-            Some('A' | 'M') => {
-                reading.attributes.push(attribute(line).ok_or_else(|| expected("ID<tab>NAME ID VALUE"))?)
-            }
-            Some('N') => {
-                reading.concepts.push(concept(line).ok_or_else(|| expected("ID<tab>Reference ID SYSTEM:CODE"))?)
-            }
-            Some('#') if unit_note(line).is_some() => {}
-            Some('#') => losses.add("notes", place()),
-            Some(_) => return Err(expected("a line that begins with T, E, R, *, A, M, N or #")),
+                Err(trouble) => trouble,
+            };
+            problems.add(trouble, name, number);
         }
     }
-    reading.settle(&mut document, losses)?;
-    document.check()?;
-    Ok(document)
-}
-
-/// Lines that speak of items which may come later.
-#[derive(Default)]
-struct Reading {
-    attributes: Vec<(String, Attribute)>,
-    concepts: Vec<(String, Concept)>,
-    loose: usize,
-}
-
-impl Reading {
-    /// Gives attributes and concepts to their items, and leaves out what points to items that are not there.
-    fn settle(self, document: &mut Document, losses: &mut Losses) -> Result<()> {
-        let gone = "items that point to what is not there";
-        let place = document.id.clone();
-        loop {
-            let known: std::collections::HashSet<&str> = (document.mentions.iter().map(|m| m.id.as_str()))
-                .chain(document.relations.iter().map(|r| r.id.as_str()))
-                .chain(document.events.iter().map(|e| e.id.as_str()))
-                .collect();
-            let there = |a: &Argument| a.target.item().is_none_or(|id| known.contains(id));
-            let fine = |e: &Event| known.contains(e.trigger.as_str()) && e.arguments.iter().all(there);
-            let keep: Vec<bool> = document.events.iter().map(fine).collect();
-            let relations: Vec<bool> = document.relations.iter().map(|r| r.arguments.iter().all(there)).collect();
-            let before = keep.len() + relations.len();
-            let (mut keep, mut relations) = (keep.into_iter(), relations.into_iter());
-            document.events.retain(|_| keep.next().unwrap_or(true));
-            document.relations.retain(|_| relations.next().unwrap_or(true));
-            let lost = before - document.events.len() - document.relations.len();
-            lose(document, losses, gone, lost);
-            if lost == 0 {
-                break;
-            }
+    for (about, name, line) in later {
+        if !attach(&mut document, about) {
+            problems.add(Trouble::Dangling, name, line);
         }
-        let mut at: HashMap<String, &mut Vec<Attribute>> = HashMap::new();
-        let mut concepts: HashMap<String, &mut Vec<Concept>> = HashMap::new();
-        for mention in &mut document.mentions {
-            concepts.insert(mention.id.clone(), &mut mention.concepts);
-            at.insert(mention.id.clone(), &mut mention.attributes);
-        }
-        at.extend(document.relations.iter_mut().map(|r| (r.id.clone(), &mut r.attributes)));
-        at.extend(document.events.iter_mut().map(|e| (e.id.clone(), &mut e.attributes)));
-        for (id, attribute) in self.attributes {
-            match at.get_mut(&id) {
-                Some(attributes) => attributes.push(attribute),
-                None => losses.add(gone, &place),
-            }
-        }
-        for (id, concept) in self.concepts {
-            match concepts.get_mut(&id) {
-                Some(concepts) => concepts.push(concept),
-                None => losses.add(gone, &place),
-            }
-        }
-        Ok(())
     }
+    check_targets(&mut document, standoff.first().map_or(id, |(name, _)| name), problems);
+    document
 }
 
-fn unit_note(line: &str) -> Option<&str> {
-    let (_, rest) = line.strip_prefix('#')?.split_once('\t')?;
-    let (kind, name) = rest.split_once('\t')?;
-    kind.starts_with("OffsetUnit ").then_some(name)
+/// An attribute or concept, and the id of what it is said of.
+struct About {
+    target: String,
+    name: String,
+    value: Option<String>,
+    concept: bool,
 }
 
-fn id(text: &str) -> Option<String> {
-    (text.len() > 1 && !text.contains(char::is_whitespace)).then(|| text.to_owned())
+fn read_line(
+    line: &str,
+    offsets: &Offsets,
+    document: &mut Document,
+    ids: &mut HashSet<String>,
+) -> std::result::Result<Option<About>, Trouble> {
+    let mut columns = line.split('\t');
+    let (id, body) = (columns.next().unwrap_or_default(), columns.next().ok_or(Trouble::Broken)?);
+    let kind = id.chars().next().ok_or(Trouble::Broken)?;
+    if kind != '*' && !ids.insert(id.to_owned()) {
+        return Err(Trouble::Repeated);
+    }
+    let mut words = body.split(' ').filter(|word| !word.is_empty());
+    match kind {
+        'T' => {
+            let mention = mention(id, body, columns.next().ok_or(Trouble::Broken)?, offsets, &document.text)?;
+            document.mentions.push(mention);
+        }
+        'E' => {
+            let mut arguments = words.map(argument).collect::<Option<Vec<_>>>().ok_or(Trouble::Broken)?;
+            if arguments.is_empty() {
+                return Err(Trouble::Broken);
+            }
+            let Argument { role: label, target: trigger } = arguments.remove(0);
+            document.events.push(Event { id: id.to_owned(), label, trigger, arguments, attributes: Vec::new() });
+        }
+        'R' => {
+            let label = words.next().ok_or(Trouble::Broken)?.to_owned();
+            let arguments = words.map(argument).collect::<Option<Vec<_>>>().ok_or(Trouble::Broken)?;
+            if arguments.len() < 2 {
+                return Err(Trouble::Broken);
+            }
+            document.relations.push(Relation { id: id.to_owned(), label, arguments, ..Relation::default() });
+        }
+        '*' => {
+            let label = words.next().ok_or(Trouble::Broken)?.to_owned();
+            let arguments: Vec<Argument> =
+                words.map(|target| Argument { role: String::new(), target: target.to_owned() }).collect();
+            if arguments.len() < 2 {
+                return Err(Trouble::Broken);
+            }
+            document.relations.push(Relation { label, arguments, ..Relation::default() });
+        }
+        'A' | 'M' => {
+            let (name, target) = (words.next().ok_or(Trouble::Broken)?, words.next().ok_or(Trouble::Broken)?);
+            let value = words.next().map(str::to_owned);
+            return Ok(Some(About { target: target.to_owned(), name: name.to_owned(), value, concept: false }));
+        }
+        'N' => {
+            let (_, target) = (words.next().ok_or(Trouble::Broken)?, words.next().ok_or(Trouble::Broken)?);
+            let concept = words.next().ok_or(Trouble::Broken)?;
+            return Ok(Some(About { target: target.to_owned(), name: concept.to_owned(), value: None, concept: true }));
+        }
+        _ => return Err(Trouble::Broken),
+    }
+    Ok(None)
 }
 
-/// A mention, or why it is left out.
-fn mention(line: &str, unit: Unit, units: &Units<'_>) -> Option<std::result::Result<Mention, &'static str>> {
-    let mut columns = line.splitn(3, '\t');
-    let (name, place, said) = (id(columns.next()?)?, columns.next()?, columns.next().unwrap_or_default());
-    let (label, offsets) = place.split_once(' ')?;
-    let pair = |part: &str| {
-        let (start, end) = part.trim().split_once(' ')?;
-        Some((start.parse().ok()?, end.trim().parse().ok()?))
-    };
-    let offsets: Vec<(usize, usize)> = offsets.split(';').map(pair).collect::<Option<_>>()?;
-    let Some(parts) = parts(units, unit, &offsets) else {
-        return Some(Err("mentions whose offsets are none of the text"));
-    };
-    let mention = Mention { id: name, label: label.to_owned(), parts, ..Mention::default() };
-    let same = mention.text(units.text()).replace(['\n', '\r', '\t'], " ") == said.replace('\t', " ");
-    Some(if same { Ok(mention) } else { Err("mentions whose text differs from that at their offsets") })
+fn mention(
+    id: &str,
+    body: &str,
+    spelled: &str,
+    offsets: &Offsets,
+    text: &str,
+) -> std::result::Result<Mention, Trouble> {
+    let (label, places) = body.split_once(' ').ok_or(Trouble::Broken)?;
+    let places = places.split(';').map(|place| {
+        let (start, end) = place.trim().split_once(' ').ok_or(Trouble::Broken)?;
+        let number = |digits: &str| digits.trim().parse::<usize>().map_err(|_| Trouble::Broken);
+        offsets.bytes(number(start)?, number(end)?).ok_or(Trouble::Outside)
+    });
+    let places = places.collect::<std::result::Result<Vec<_>, _>>()?;
+    let mention = Mention { places, ..Mention::new(id, label, 0..0) };
+    if !same_words(&mention.text(text), spelled) {
+        return Err(Trouble::Differs);
+    }
+    Ok(mention)
+}
+
+/// Whether two texts differ in white space alone: brat writes a line break inside a mention as a space.
+pub(crate) fn same_words(a: &str, b: &str) -> bool {
+    a.split_whitespace().eq(b.split_whitespace())
 }
 
 fn argument(word: &str) -> Option<Argument> {
-    let (role, target) = word.rsplit_once(':')?;
-    Some(Argument { role: role.to_owned(), target: Target::Item(id(target)?) })
+    let (role, target) = word.split_once(':')?;
+    (!role.is_empty() && !target.is_empty()).then(|| Argument { role: role.to_owned(), target: target.to_owned() })
 }
 
-fn event(line: &str) -> Option<Event> {
-    let (name, rest) = line.split_once('\t')?;
-    let mut words = rest.split_ascii_whitespace();
-    let (label, trigger) = words.next()?.rsplit_once(':')?;
-    let arguments = words.map(argument).collect::<Option<_>>()?;
-    let attributes = Vec::new();
-    Some(Event { id: id(name)?, label: label.to_owned(), trigger: trigger.to_owned(), arguments, attributes })
-}
-
-fn relation(line: &str) -> Option<Relation> {
-    let (name, rest) = line.split_once('\t')?;
-    let mut words = rest.split_ascii_whitespace();
-    let label = words.next()?.to_owned();
-    Some(Relation {
-        id: id(name)?,
-        label,
-        arguments: words.map(argument).collect::<Option<_>>()?,
-        attributes: Vec::new(),
-    })
-}
-
-fn loose(line: &str, id: String) -> Option<Relation> {
-    let mut words = line.strip_prefix("*\t")?.split_ascii_whitespace();
-    let label = words.next()?.to_owned();
-    let argument = |word: &str| Argument { role: String::new(), target: Target::Item(word.to_owned()) };
-    Some(Relation { id, label, arguments: words.map(argument).collect(), attributes: Vec::new() })
-}
-
-fn attribute(line: &str) -> Option<(String, Attribute)> {
-    let (name, rest) = line.split_once('\t')?;
-    id(name)?;
-    let mut words = rest.split_ascii_whitespace();
-    let (name, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let value = words.next().map(str::to_owned);
-    words.next().is_none().then_some((target, Attribute { name, value }))
-}
-
-fn concept(line: &str) -> Option<(String, Concept)> {
-    let (name, rest) = line.split_once('\t')?;
-    id(name)?;
-    let reference = rest.split('\t').next()?;
-    let mut words = reference.splitn(3, ' ');
-    let (_, target, entry) = (words.next()?, words.next()?.to_owned(), words.next()?);
-    let (system, code) = entry.split_once(':')?;
-    Some((target, Concept { system: system.to_owned(), code: code.to_owned() }))
-}
-
-/// The annotations of `document`, for a file beside its text.
-pub fn write(document: &Document, unit: Unit, losses: &mut Losses) -> String {
-    let units = Units::new(&document.text);
-    let names = names(document, losses);
-    let name = |id: &str| names.get(id).map_or(id, String::as_str).to_owned();
-    let mut out = String::new();
-    if let Some(first) = document.mentions.first() {
-        let _ = writeln!(out, "#1\tOffsetUnit {}\t{}", name(&first.id), unit.name());
+fn attach(document: &mut Document, about: About) -> bool {
+    let mention = document.mentions.iter_mut().find(|mention| mention.id == about.target);
+    if about.concept {
+        return mention.map(|mention| mention.concepts.push(about.name)).is_some();
     }
-    let mut word = |text: &str| word(document, text, losses);
-    let mut attributes = Vec::new();
-    let mut concepts = Vec::new();
-    for mention in &document.mentions {
-        let parts: Vec<String> = (mention.parts.iter().map(|part| given(&units, unit, part)))
-            .map(|(start, end)| format!("{start} {end}"))
+    let pair = (about.name, about.value.unwrap_or_default());
+    if let Some(mention) = mention {
+        mention.attributes.push(pair);
+    } else if let Some(event) = document.events.iter_mut().find(|event| event.id == about.target) {
+        event.attributes.push(pair);
+    } else if let Some(relation) = document.relations.iter_mut().find(|relation| relation.id == about.target) {
+        relation.attributes.push(pair);
+    } else {
+        return false;
+    }
+    true
+}
+
+/// Counts arguments of nothing and takes them out; an event without trigger and a relation of one go with them.
+pub(crate) fn check_targets(document: &mut Document, place: &str, problems: &mut Problems) {
+    loop {
+        let known: HashSet<&str> = document
+            .mentions
+            .iter()
+            .map(|mention| mention.id.as_str())
+            .chain(document.events.iter().map(|event| event.id.as_str()))
             .collect();
-        let said = mention.text(&document.text).replace(['\n', '\r', '\t'], " ");
-        let _ = writeln!(out, "{}\t{} {}\t{said}", name(&mention.id), word(&mention.label), parts.join(";"));
-        attributes.extend(mention.attributes.iter().map(|attribute| (name(&mention.id), attribute)));
-        concepts.extend(mention.concepts.iter().map(|concept| (mention, concept)));
-    }
-    for event in &document.events {
-        let _ = write!(out, "{}\t{}:{}", name(&event.id), word(&event.label), name(&event.trigger));
-        for (argument, target) in event.arguments.iter().filter_map(|a| Some((a, a.target.item()?))) {
-            let _ = write!(out, " {}:{}", word(&argument.role), name(target));
+        let known: HashSet<String> = known.into_iter().map(str::to_owned).collect();
+        let (mut dangling, mut lost) = (0, 0);
+        let mut keep = |arguments: &mut Vec<Argument>| {
+            let before = arguments.len();
+            arguments.retain(|argument| known.contains(&argument.target));
+            dangling += before - arguments.len();
+        };
+        document.events.retain_mut(|event| {
+            keep(&mut event.arguments);
+            let fine = known.contains(&event.trigger);
+            lost += usize::from(!fine);
+            fine
+        });
+        document.relations.retain_mut(|relation| {
+            if relation.of_concepts {
+                return true;
+            }
+            keep(&mut relation.arguments);
+            relation.arguments.len() > 1
+        });
+        (0..dangling + lost).for_each(|_| problems.add(Trouble::Dangling, place, 0));
+        // Events that went may be arguments of others.
+        if lost == 0 {
+            return;
         }
-        out.push('\n');
-        attributes.extend(event.attributes.iter().map(|attribute| (name(&event.id), attribute)));
+    }
+}
+
+/// The `.ann` lines of a document, in code points.
+///
+/// # Errors
+/// [`Error::Unwritable`] for ids that brat's lines cannot hold and for labels with white space.
+pub fn write(document: &Document) -> Result<String> {
+    let offsets = Offsets::new(&document.text, Unit::CodePoint);
+    let unwritable = |detail: &str| Error::Unwritable { id: document.id.clone(), detail: detail.to_owned() };
+    let word = |word: &str| match word.is_empty() || word.chars().any(|c| c.is_whitespace() || c == ':') {
+        true => Err(unwritable("a name that is empty or has white space or a colon, which brat does not allow")),
+        false => Ok(()),
+    };
+    let numbered = |id: &str, kind: char| match id.strip_prefix(kind) {
+        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(()),
+        _ => Err(unwritable("an id that is not brat's: T, E or R and a number")),
+    };
+    let mut out = String::new();
+    let mut extra = Vec::new();
+    for mention in &document.mentions {
+        numbered(&mention.id, 'T')?;
+        word(&mention.label)?;
+        let places = mention.places.iter().map(|place| match (offsets.at(place.start), offsets.at(place.end)) {
+            (Some(start), Some(end)) => Ok(format!("{start} {end}")),
+            _ => Err(unwritable("a mention outside the text")),
+        });
+        let places = places.collect::<Result<Vec<_>>>()?.join(";");
+        let spelled = mention.text(&document.text).split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = writeln!(out, "{}\t{} {places}\t{spelled}", mention.id, mention.label);
+        extra.extend(mention.attributes.iter().map(|pair| (&mention.id, pair)));
+    }
+    let arguments = |arguments: &[Argument]| -> Result<String> {
+        let mut words = String::new();
+        for argument in arguments {
+            word(&argument.role)?;
+            let _ = write!(words, " {}:{}", argument.role, argument.target);
+        }
+        Ok(words)
+    };
+    for event in &document.events {
+        numbered(&event.id, 'E')?;
+        word(&event.label)?;
+        let _ = writeln!(out, "{}\t{}:{}{}", event.id, event.label, event.trigger, arguments(&event.arguments)?);
+        extra.extend(event.attributes.iter().map(|pair| (&event.id, pair)));
     }
     for relation in &document.relations {
-        if is_loose(relation) {
-            let targets: Vec<String> = relation.arguments.iter().filter_map(|a| a.target.item()).map(&name).collect();
-            let _ = writeln!(out, "*\t{} {}", word(&relation.label), targets.join(" "));
+        word(&relation.label)?;
+        if relation.of_concepts {
+            return Err(unwritable("a relation of concepts, which brat does not have"));
+        }
+        if relation.arguments.iter().all(|argument| argument.role.is_empty()) {
+            let targets: Vec<&str> = relation.arguments.iter().map(|argument| argument.target.as_str()).collect();
+            let _ = writeln!(out, "*\t{} {}", relation.label, targets.join(" "));
             continue;
         }
-        if relation.arguments.iter().any(|a| a.target.item().is_none()) {
-            continue;
-        }
-        let _ = write!(out, "{}\t{}", name(&relation.id), word(&relation.label));
-        for (argument, target) in relation.arguments.iter().filter_map(|a| Some((a, a.target.item()?))) {
-            let _ = write!(out, " {}:{}", word(&argument.role), name(target));
-        }
-        out.push('\n');
-        attributes.extend(relation.attributes.iter().map(|attribute| (name(&relation.id), attribute)));
+        numbered(&relation.id, 'R')?;
+        let _ = writeln!(out, "{}\t{}{}", relation.id, relation.label, arguments(&relation.arguments)?);
+        extra.extend(relation.attributes.iter().map(|pair| (&relation.id, pair)));
     }
-    for (number, (target, attribute)) in (1..).zip(attributes) {
-        let _ = write!(out, "A{number}\t{} {target}", word(&attribute.name));
-        if let Some(value) = &attribute.value {
-            let _ = write!(out, " {}", word(value));
+    for (number, (target, (name, value))) in extra.into_iter().enumerate() {
+        word(name)?;
+        let value = if value.is_empty() { String::new() } else { format!(" {value}") };
+        let _ = writeln!(out, "A{}\t{name} {target}{value}", number + 1);
+    }
+    let concepts = document.mentions.iter().flat_map(|m| m.concepts.iter().map(move |concept| (&m.id, concept)));
+    for (number, (target, concept)) in concepts.enumerate() {
+        if concept.contains(char::is_whitespace) {
+            return Err(unwritable("a concept with white space, which brat does not allow"));
         }
-        out.push('\n');
+        let _ = writeln!(out, "N{}\tReference {target} {concept}\t", number + 1);
     }
-    for (number, (mention, concept)) in (1..).zip(concepts) {
-        let (system, code) = (word(&concept.system).replace(':', "_"), word(&concept.code));
-        let _ = writeln!(out, "N{number}\tReference {} {system}:{code}\t", name(&mention.id));
-    }
-    out
+    Ok(out)
 }
 
-/// A relation without roles: brat's `*` lines.
-fn is_loose(relation: &Relation) -> bool {
-    !relation.arguments.is_empty()
-        && relation.attributes.is_empty()
-        && relation.arguments.iter().all(|a| a.role.is_empty() && a.target.item().is_some())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Ids as brat wants them: a letter by kind and a number. Counts what cannot be written.
-fn names(document: &Document, losses: &mut Losses) -> HashMap<String, String> {
-    let mut names = HashMap::new();
-    let (mut loose, mut renamed) = (0, 0);
-    let mut give = |id: &str, letter: char, number: usize, all_fit: bool| {
-        let new = if all_fit { id.to_owned() } else { format!("{letter}{}", number + 1) };
-        renamed += usize::from(new != id);
-        names.insert(id.to_owned(), new);
-    };
-    let fits = |id: &str, letter| {
-        id.strip_prefix(letter).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let all = document.mentions.iter().all(|m| fits(&m.id, 'T'));
-    document.mentions.iter().enumerate().for_each(|(i, m)| give(&m.id, 'T', i, all));
-    let all = document.events.iter().all(|e| fits(&e.id, 'E'));
-    document.events.iter().enumerate().for_each(|(i, e)| give(&e.id, 'E', i, all));
-    let all = document.relations.iter().filter(|r| !is_loose(r)).all(|r| fits(&r.id, 'R'));
-    for (i, relation) in document.relations.iter().enumerate() {
-        match is_loose(relation) {
-            false => give(&relation.id, 'R', i, all),
-            true => {
-                loose += 1;
-                give(&relation.id, '*', loose - 1, false);
-            }
+    const TEXT: &str = "Zoë had no chest\npain, nor left and right arm pain.";
+
+    fn parse(ann: &str) -> (Document, Problems) {
+        let mut problems = Problems::default();
+        let document = read("d", TEXT, &[("d.ann", ann)], &mut problems);
+        (document, problems)
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let ann = "T1\tProblem 11 21\tchest pain\nT2\tProblem 27 31;42 50\tleft arm pain\nT3\tNegation 8 10\tno\n\
+                   E1\tFinding:T3 About:T1 Also:T2\nE2\tFinding:T3 About:E1\nR1\tNear Arg1:T1 Arg2:E1\n*\tEquiv T1 T2\n\
+                   A1\tNegated T1\nA2\tCertainty E1 high\nN1\tReference T1 ICD10:R07\t\n";
+        let (document, problems) = parse(ann);
+        assert_eq!(problems, Problems::default());
+        // Bytes: one more than code points after the e with two dots.
+        assert_eq!(document.mentions[1].places, [28..32, 43..51]);
+        assert_eq!(document.mentions[1].text(TEXT), "left arm pain");
+        assert_eq!(document.mentions[0].concepts, ["ICD10:R07"]);
+        assert_eq!(document.events[1].arguments[0].target, "E1");
+        assert_eq!(document.resolve("E2").unwrap().id, "T3");
+        let again = parse(&write(&document).unwrap()).0;
+        assert_eq!(again, document);
+    }
+
+    #[test]
+    fn every_broken_line_is_a_problem_and_nothing_else_is_lost() {
+        let good = "T9\tProblem 11 16\tchest";
+        for (line, trouble) in [
+            ("T1\tProblem 11 99\tchest", Trouble::Outside),
+            ("T1\tProblem 16 11\tchest", Trouble::Outside),
+            ("T1\tProblem 11 17\tchests", Trouble::Differs),
+            ("T1\tProblem 11 16", Trouble::Broken),
+            ("T1\tProblem 11,16\tchest", Trouble::Broken),
+            ("T1\tProblem 11 18446744073709551616\tchest", Trouble::Broken),
+            ("T9\tProblem 0 3\tZoë", Trouble::Repeated),
+            ("E1\tFinding:T7", Trouble::Dangling),
+            ("R1\tNear Arg1:T9 Arg2:T7", Trouble::Dangling),
+            ("R1\tNear Arg1:T9", Trouble::Broken),
+            ("A1\tNegated T7", Trouble::Dangling),
+            ("X1\twhat", Trouble::Broken),
+            ("no tab", Trouble::Broken),
+        ] {
+            let (document, problems) = parse(&format!("{good}\n{line}\n# remark\n\n"));
+            assert_eq!(document.mentions.len(), 1, "{line}");
+            assert_eq!((document.events.len(), document.relations.len()), (0, 0), "{line}");
+            assert_eq!(problems.counts().into_iter().collect::<Vec<_>>(), [(trouble, 1)], "{line}");
         }
     }
-    lose(document, losses, "ids, replaced by brat's", renamed);
-    lose(document, losses, "scores", document.mentions.iter().filter(|m| m.score.is_some()).count());
-    lose(document, losses, "passages", document.passages.len());
-    lose(document, losses, "classes of documents", document.classes.len());
-    let concept = |a: &Argument| a.target.item().is_none();
-    let linked = document.relations.iter().filter(|r| r.arguments.iter().any(concept)).count();
-    lose(document, losses, "relations between concepts", linked);
-    let unsaid = document.events.iter().flat_map(|e| &e.arguments).filter(|a| concept(a)).count();
-    lose(document, losses, "arguments that are concepts", unsaid);
-    names
-}
-
-/// A name that brat can carry: without white space, `:` and emptiness.
-fn word(document: &Document, text: &str, losses: &mut Losses) -> String {
-    let bad = |c: char| c.is_whitespace() || c == ':';
-    if !text.is_empty() && !text.contains(bad) {
-        return text.to_owned();
-    }
-    losses.add("names with white space or colons, replaced by _", &document.id);
-    if text.is_empty() { "_".to_owned() } else { text.replace(bad, "_") }
 }

@@ -1,38 +1,46 @@
-//! Why a file cannot be understood.
-
-use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// One sentence that never holds text of a document, and the line it is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
-    /// Line, from 1, where the format has lines.
-    pub line: Option<usize>,
-    /// What was expected and what was found.
-    pub why: String,
+/// Why a file could not be read or written at all. What is wrong inside a readable file is a [`crate::Problem`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Not the expected form.
+    #[error("{what}: {detail}")]
+    Format {
+        /// The file, or the part of it.
+        what: String,
+        /// Expected and found; no text of a document.
+        detail: String,
+    },
+    /// A document that the asked format cannot say.
+    #[error("document {id}: {detail}")]
+    Unwritable {
+        /// Its id.
+        id: String,
+        /// What the format cannot say.
+        detail: String,
+    },
 }
 
 impl Error {
-    /// About a whole document or file.
-    pub fn new(why: impl Into<String>) -> Self {
-        Error { line: None, why: why.into() }
+    /// [`Error::Io`] of `path`.
+    pub fn io(path: &Path, source: io::Error) -> Self {
+        Error::Io { path: path.to_owned(), source }
     }
 
-    /// About a line, from 1.
-    pub fn at(line: usize, why: impl Into<String>) -> Self {
-        Error { line: Some(line), why: why.into() }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.why),
-            None => f.write_str(&self.why),
-        }
+    /// [`Error::Format`].
+    pub fn format(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Error::Format { what: what.into(), detail: detail.into() }
     }
 }
-
-impl std::error::Error for Error {}

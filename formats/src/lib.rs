@@ -1,27 +1,37 @@
-//! Annotated documents and the formats they are exchanged in.
+//! Annotated documents, and the formats that corpora and tools keep them in.
 //!
 //! | file | what it settles |
 //! |---|---|
-//! | `document` | the model: text, passages, mentions, relations, events, classes; offsets in bytes |
-//! | `unit` | bytes, code points, UTF-16 units |
-//! | `losses` | what a format could not carry, counted |
-//! | `brat`, `bioc`, `bioc_xml`, `bioc_json`, `pubtator`, `label_studio`, `lines` | read and written |
+//! | `document` | documents, mentions, events, relations; pairs and questions |
+//! | `offsets` | byte, code point and UTF-16 offsets of one text |
+//! | `problem` | what was wrong with a file, and where; never with its text |
+//! | `brat`, `bioc`, `bioc_json`, `pubtator`, `conll`, `label_studio`, `jsonl` | one format each |
+//! | `ppi`, `sentences`, `tables` | forms of single corpora: XML of pairs, sentences with marks, CSV, TSV and JSON |
+//! | `corpora` | the corpora by name: which files, which format |
 //!
-//! Readers take any bytes that are text: a file that cannot be understood is an [`Error`] with its line, never a panic, and
-//! no message quotes a document. Where nothing is counted in [`Losses`], reading what was written gives the same document.
+//! Offsets are bytes of the text inside this crate; every reader converts and checks them. What cannot be read is a
+//! [`Problem`], never left out in silence.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod bioc;
-mod bioc_json;
-mod bioc_xml;
+pub mod bioc_json;
 pub mod brat;
+pub mod conll;
+pub mod convert;
+pub mod corpora;
 mod document;
 mod error;
-mod losses;
+pub mod jsonl;
+pub mod label_studio;
+mod offsets;
+pub mod ppi;
+mod problem;
 pub mod pubtator;
-mod unit;
+pub mod sentences;
+pub mod tables;
+mod xml;
 
-pub use document::{Argument, Attribute, Concept, Document, Event, Mention, Passage, Relation, Target};
+pub use document::{Argument, Document, Event, Mention, Pair, Question, Relation};
 pub use error::{Error, Result};
-pub use losses::Losses;
-pub use unit::{Unit, Units};
+pub use offsets::{Offsets, Unit};
+pub use problem::{Problem, Problems, Trouble};
