@@ -9,6 +9,7 @@ mod checkpoint;
 mod config;
 mod data;
 mod guard;
+pub mod instruct;
 mod learner;
 mod metrics;
 mod plan;

@@ -1,12 +1,18 @@
 //! Mentions pointed at inside a text: `the <chest pain>(problem) of`.
 
 use super::prompts::Prompts;
-use crate::Result;
+use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::ops::Range;
 
 /// The text with every mention wrapped in its marks. Nested mentions nest; of equal places the first given is outermost.
-pub(crate) fn mark(prompts: &Prompts, text: &str, mentions: &[(Range<usize>, &str)]) -> Result<String> {
+///
+/// # Errors
+/// [`Error::Invalid`] for a place that is not one of the text's.
+pub fn mark(prompts: &Prompts, text: &str, mentions: &[(Range<usize>, &str)]) -> Result<String> {
+    if mentions.iter().any(|(place, _)| text.get(place.clone()).is_none()) {
+        return Err(Error::invalid("mentions: expected places in the text"));
+    }
     let mut cuts = Vec::with_capacity(2 * mentions.len());
     for (i, (place, label)) in mentions.iter().enumerate() {
         let (open, close) = prompts.mark(label)?;
@@ -27,7 +33,7 @@ pub(crate) fn mark(prompts: &Prompts, text: &str, mentions: &[(Range<usize>, &st
 }
 
 /// A mention's text on one line, as an instruction names it.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -41,6 +41,7 @@ pub use answer::{
 };
 pub use engine::{Engine, EngineOptions, EngineParts, ModelSettings};
 pub use frame::{Frame, Prompt};
+pub use mark::{mark, one_line};
 pub use prompts::{BUILT_IN, Prompts, Wording, letter};
 pub use request::{
     AnswerRequest, Cancel, ChoiceRules, ChoiceStyle, ClassifyRequest, Document, EntailRequest, EventsRequest,

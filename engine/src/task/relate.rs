@@ -148,8 +148,10 @@ fn ask(
     let prompts = &work.engine.prompts;
     let (head, tail) = (&reading.entities[head], &reading.entities[tail]);
     let relations = allowed(request, head, tail);
+    let spelled = |entity: &Entity| one_line(&entity.span.text);
     let mut labels: Vec<String> = relations.iter().map(|relation| relation.label.name.clone()).collect();
-    let mut texts: Vec<String> = relations.iter().map(|relation| option_text(relation, head, tail)).collect();
+    let mut texts: Vec<String> =
+        relations.iter().map(|relation| relation.option(&spelled(head), &spelled(tail))).collect();
     labels.push(NONE.to_owned());
     texts.push(prompts.none_option(Wording::Relate, json!({}))?);
     let mentions = [(head.place.clone(), head.span.label.as_str()), (tail.place.clone(), tail.span.label.as_str())];
@@ -166,32 +168,11 @@ fn ask(
         labels,
         texts,
         content: Content {
-            variables: variables(&one_line(&head.span.text), &one_line(&tail.span.text)),
+            variables: variables(&spelled(head), &spelled(tail)),
             text: Some(mark(prompts, &document.text, &mentions)?),
         },
         blank: Content { variables: variables(nothing, nothing), text: Some(nothing.to_owned()) },
     })
-}
-
-/// The description with the mentions' texts put in, else the name.
-fn option_text(relation: &Relation, head: &Entity, tail: &Entity) -> String {
-    let Some(description) = &relation.label.description else { return relation.label.name.clone() };
-    let mut text = String::new();
-    let mut rest = description.as_str();
-    while let Some(at) = rest.find('{') {
-        text.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let (mention, name) = if rest.starts_with("{head}") {
-            (one_line(&head.span.text), "{head}")
-        } else if rest.starts_with("{tail}") {
-            (one_line(&tail.span.text), "{tail}")
-        } else {
-            ("{".to_owned(), "{")
-        };
-        text.push_str(&mention);
-        rest = &rest[name.len()..];
-    }
-    text + rest
 }
 
 fn answer(work: &Work<'_>, document: &RelateDocument, reading: Reading, chosen: Vec<Chosen>) -> Result<RelateAnswer> {

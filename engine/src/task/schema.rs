@@ -25,7 +25,7 @@ impl Label {
     }
 
     /// The name as an option of a choice: `name` or `name: description`.
-    pub(crate) fn option_text(&self) -> String {
+    pub fn option_text(&self) -> String {
         match &self.description {
             None => self.name.clone(),
             Some(description) => format!("{}: {description}", self.name),
@@ -73,6 +73,29 @@ pub struct Relation {
     /// Whether head and tail may be exchanged; then each pair is asked once, the mention that comes first as head.
     #[serde(default)]
     pub symmetric: bool,
+}
+
+impl Relation {
+    /// The option that says it of two mentions: the description with their texts put in, else the name.
+    pub fn option(&self, head: &str, tail: &str) -> String {
+        let Some(description) = &self.label.description else { return self.label.name.clone() };
+        let mut text = String::new();
+        let mut rest = description.as_str();
+        while let Some(at) = rest.find('{') {
+            text.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let (mention, name) = if rest.starts_with("{head}") {
+                (head, "{head}")
+            } else if rest.starts_with("{tail}") {
+                (tail, "{tail}")
+            } else {
+                ("{", "{")
+            };
+            text.push_str(mention);
+            rest = &rest[name.len()..];
+        }
+        text + rest
+    }
 }
 
 /// Everything that a caller asks of a text, as one JSON object; each task reads its part.

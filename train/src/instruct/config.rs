@@ -1,0 +1,289 @@
+//! The configuration of a build.
+
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A build, as its TOML file says. Folders of corpora are below the one that the command names.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstructConfig {
+    /// Decides everything that is random.
+    #[serde(default = "seed")]
+    pub seed: u64,
+    /// Longest record in tokens; a longer one is left out and counted.
+    #[serde(default = "max_tokens")]
+    pub max_tokens: usize,
+    /// Sizes of passages in characters, each as likely as the others; 1 for a sentence.
+    #[serde(default = "sizes")]
+    pub passages: Vec<usize>,
+    /// JSON of ids that must not be trained on, by corpus, below the corpora's folder.
+    pub exclusions: Option<PathBuf>,
+    /// Evaluation sets: no document that shares a 13-gram or an id with one is taken.
+    #[serde(default)]
+    pub evaluation: Vec<Evaluation>,
+    /// The corpora.
+    pub corpus: Vec<CorpusPlan>,
+    /// The run that `train.toml` beside the records shall describe; without one, there is none.
+    pub run: Option<RunPlan>,
+}
+
+/// A run on the records.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunPlan {
+    /// Tokens of an epoch.
+    pub tokens: usize,
+    /// Share of them by task; a task without one is not trained on.
+    pub shares: BTreeMap<String, f64>,
+    /// Every other key of the run's configuration.
+    pub train: toml::Table,
+}
+
+/// An evaluation set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Its name in reports.
+    pub name: String,
+    /// How it is read, where that is not its name: a format of `biomistral_nlu_formats::corpora::NAMES`.
+    pub reader: Option<String>,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+/// A corpus and what it is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorpusPlan {
+    /// Its name in records and reports.
+    pub name: String,
+    /// How it is read, where that is not its name: a format of `biomistral_nlu_formats::corpora::NAMES`.
+    pub reader: Option<String>,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its licence, for the card.
+    pub licence: String,
+    /// Splits that are left out.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// Splits that are for validation instead.
+    #[serde(default)]
+    pub validation: Vec<String>,
+    /// What it is asked.
+    pub task: Vec<TaskPlan>,
+}
+
+/// What a name of a corpus is called in prompts, and what it means. Labels that are called the same are one label.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Named {
+    /// One name.
+    One(String),
+    /// Several; each record takes one of them.
+    Several(Vec<String>),
+    /// A name with a meaning, which every other record is told.
+    Described {
+        /// The name.
+        name: String,
+        /// Its meaning.
+        description: String,
+    },
+}
+
+/// A relation between mentions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelationPlan {
+    /// Labels in the corpus; none for one that the corpus never has, which is offered as a wrong option.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// The option, `{head}` and `{tail}` for the mentions.
+    pub text: String,
+    /// Labels of mentions that may be its head.
+    pub head: Vec<String>,
+    /// Labels of mentions that may be its tail.
+    pub tail: Vec<String>,
+    /// Whether it has no direction.
+    #[serde(default)]
+    pub symmetric: bool,
+}
+
+/// A task, and how many records it may have.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum TaskPlan {
+    /// Entity spans.
+    Extract {
+        /// Most records.
+        cap: usize,
+        /// Names by label; labels that are not here are not asked for.
+        labels: BTreeMap<String, Named>,
+        /// Most labels of a record.
+        #[serde(default = "most_labels")]
+        most: usize,
+        /// Share of the passages without any span that are taken.
+        #[serde(default = "empty_share")]
+        empty: f64,
+    },
+    /// Event triggers.
+    Trigger {
+        /// Most records.
+        cap: usize,
+        /// Names by event type.
+        labels: BTreeMap<String, Named>,
+        /// Most labels of a record.
+        #[serde(default = "most_labels")]
+        most: usize,
+        /// Share of the passages without any span that are taken.
+        #[serde(default = "empty_share")]
+        empty: f64,
+    },
+    /// Arguments of an event.
+    Argument {
+        /// Most records.
+        cap: usize,
+        /// Names by event type.
+        events: BTreeMap<String, Named>,
+        /// Names by role.
+        roles: BTreeMap<String, Named>,
+    },
+    /// Relations of pairs.
+    Relate {
+        /// Most records.
+        cap: usize,
+        /// Names by label of a mention.
+        labels: BTreeMap<String, Named>,
+        /// The relations.
+        relations: Vec<RelationPlan>,
+        /// Pairs without a relation per pair with one.
+        #[serde(default = "one")]
+        negatives: f64,
+        /// Whether pairs that the corpus does not list are without a relation.
+        #[serde(default = "yes")]
+        closed: bool,
+    },
+    /// One class of a text.
+    Classify {
+        /// Most records.
+        cap: usize,
+        /// The question; `{key}` stands for the document's note of that name. Without one, the file's.
+        question: Option<String>,
+        /// Names by class.
+        classes: BTreeMap<String, Named>,
+        /// Most options of a record.
+        #[serde(default = "most_options")]
+        options: usize,
+        /// Whether each class is asked by itself, with yes and no.
+        #[serde(default)]
+        multi: bool,
+    },
+    /// Multiple-choice questions.
+    Answer {
+        /// Most records.
+        cap: usize,
+    },
+    /// Inference.
+    Entail {
+        /// Most records.
+        cap: usize,
+        /// Options by label.
+        labels: BTreeMap<String, Named>,
+    },
+    /// Similarity.
+    Similar {
+        /// Most records.
+        cap: usize,
+        /// Lowest and highest score in the corpus.
+        scale: [f64; 2],
+        /// Highest scores that records are asked for, from 0; each as likely as the others.
+        high: Vec<i32>,
+    },
+}
+
+impl TaskPlan {
+    /// Its name in records.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TaskPlan::Extract { .. } => "extract",
+            TaskPlan::Trigger { .. } => "trigger",
+            TaskPlan::Argument { .. } => "argument",
+            TaskPlan::Relate { .. } => "relate",
+            TaskPlan::Classify { multi: false, .. } => "classify",
+            TaskPlan::Classify { multi: true, .. } => "classify_multi",
+            TaskPlan::Answer { .. } => "answer",
+            TaskPlan::Entail { .. } => "entail",
+            TaskPlan::Similar { .. } => "similar",
+        }
+    }
+
+    /// Most records.
+    pub fn cap(&self) -> usize {
+        match self {
+            TaskPlan::Extract { cap, .. }
+            | TaskPlan::Trigger { cap, .. }
+            | TaskPlan::Argument { cap, .. }
+            | TaskPlan::Relate { cap, .. }
+            | TaskPlan::Classify { cap, .. }
+            | TaskPlan::Answer { cap }
+            | TaskPlan::Entail { cap, .. }
+            | TaskPlan::Similar { cap, .. } => *cap,
+        }
+    }
+}
+
+impl InstructConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] with the line of an unknown key or a wrong type, or naming a value out of range.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let name = path.display().to_string();
+        let config: Self = toml::from_str(&text).map_err(|e| Error::format(&name, e.to_string()))?;
+        let sizes = config.passages.iter().all(|&size| size > 0) && !config.passages.is_empty();
+        for (what, fine) in [
+            ("passages: expected sizes of at least 1 character", sizes),
+            ("corpus: expected at least one", !config.corpus.is_empty()),
+            ("cap of a task: expected at least 1", config.corpus.iter().flat_map(|c| &c.task).all(|t| t.cap() > 0)),
+        ] {
+            if !fine {
+                return Err(Error::format(&name, what));
+            }
+        }
+        let files: Vec<String> =
+            config.corpus.iter().flat_map(|c| c.task.iter().map(|t| format!("{}.{}", c.name, t.name()))).collect();
+        match files.iter().enumerate().find(|(i, file)| files[..*i].contains(file)) {
+            Some((_, file)) => {
+                Err(Error::format(&name, format!("expected each task of a corpus once, found {file} twice")))
+            }
+            None => Ok(config),
+        }
+    }
+}
+
+fn seed() -> u64 {
+    42
+}
+fn max_tokens() -> usize {
+    512
+}
+fn sizes() -> Vec<usize> {
+    vec![1, 500, 1200]
+}
+fn most_labels() -> usize {
+    4
+}
+fn empty_share() -> f64 {
+    0.15
+}
+fn one() -> f64 {
+    1.0
+}
+fn yes() -> bool {
+    true
+}
+fn most_options() -> usize {
+    8
+}

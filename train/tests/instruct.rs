@@ -1,0 +1,272 @@
+//! Records are what inference would send, and answers what it could say.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+use biomistral_nlu::task::*;
+use biomistral_nlu::weights::{Architecture, ModelConfig, random_checkpoint};
+use biomistral_nlu_train::Config;
+use biomistral_nlu_train::instruct::{Built, InstructConfig, build};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const NOTE: &str = "Aspirin caused nausea. She took heparin too.";
+
+/// Made-up corpora in official layouts, and a configuration that asks them everything once.
+fn fixture(folder: &Path) -> InstructConfig {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("notes/1234567.txt", NOTE);
+    write(
+        "notes/1234567.ann",
+        "T1\tDrug 0 7\tAspirin\nT2\tEffect 15 21\tnausea\nT3\tDrug 32 39\theparin\nT4\tCause 8 14\tcaused\n\
+         E1\tCause:T4 Agent:T1 Theme:T2\nR1\tCauses Arg1:T1 Arg2:T2\n",
+    );
+    let long = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
+    write("notes/1234568.txt", &format!("Here {long}."));
+    write("notes/1234568.ann", "T1\tDrug 0 4\tHere\n");
+    write("notes/1234569.txt", "Listed.");
+    write("notes/1234569.ann", "T1\tDrug 0 6\tListed\n");
+    // Inside a word: no grammar of words gives it.
+    write("notes/1234570.txt", "Aspirinlike.");
+    write("notes/1234570.ann", "T1\tDrug 0 7\tAspirin\n");
+    write("gold/test.PubTator", &format!("99|t|{}\n99|a|Abstract.\n\n", long.to_uppercase().replace(' ', ", ")));
+    write("not.json", r#"{"about": "ids", "notes": ["1234569"]}"#);
+    write(
+        "nli/x/dev.jsonl",
+        "{\"premise\": \"It rains.\", \"hypothesis\": \"It is wet.\", \"label\": \"entailment\"}\n",
+    );
+    write("sts/a-train.csv", "A man runs.,A man is running.,4.6\n");
+    write("mts/a.csv", "ID,section_header,section_text,dialogue\n0,CC,x,Doctor: what brings you here?\n");
+    write(
+        "qa/m/q.jsonl",
+        "{\"question\": \"Which?\", \"options\": {\"A\": \"this\", \"B\": \"that\"}, \"answer_idx\": \"B\"}\n",
+    );
+    write(
+        "mnlu.toml",
+        r#"
+exclusions = "not.json"
+passages = [1]
+max_tokens = 3000
+evaluation = [{ name = "gold", reader = "pubtator", folder = "gold" }]
+[run]
+tokens = 100
+shares = { extract = 1.0 }
+train = { output = "run" }
+[[corpus]]
+name = "notes"
+reader = "brat"
+folder = "notes"
+licence = "made up"
+[[corpus.task]]
+kind = "extract"
+cap = 9
+empty = 1.0
+labels = { Drug = ["drug", "medication"], Effect = { name = "effect", description = "what a drug does" } }
+[[corpus.task]]
+kind = "trigger"
+cap = 9
+labels = { Cause = "cause" }
+[[corpus.task]]
+kind = "argument"
+cap = 9
+events = { Cause = "cause" }
+roles = { Agent = "agent", Theme = "theme" }
+[[corpus.task]]
+kind = "relate"
+cap = 9
+labels = { Drug = "drug", Effect = "effect" }
+[[corpus.task.relations]]
+labels = ["Causes"]
+text = "{head} causes {tail}."
+head = ["Drug"]
+tail = ["Effect"]
+[[corpus.task.relations]]
+text = "{head} treats {tail}."
+head = ["Drug"]
+tail = ["Effect"]
+[[corpus]]
+name = "general_nli"
+folder = "nli"
+licence = "made up"
+task = [{ kind = "entail", cap = 9, labels = { entailment = "entailment", neutral = "neutral" } }]
+[[corpus]]
+name = "stsb"
+folder = "sts"
+licence = "made up"
+task = [{ kind = "similar", cap = 9, scale = [0.0, 5.0], high = [5] }]
+[[corpus]]
+name = "mts_dialog"
+folder = "mts"
+licence = "made up"
+task = [
+    { kind = "classify", cap = 9, classes = { CC = "chief complaint", PLAN = "plan", EXAM = "examination" } },
+    { kind = "classify", multi = true, cap = 9, question = "Is it this section?", classes = { CC = "chief complaint" } },
+]
+[[corpus]]
+name = "mcqa"
+folder = "qa"
+licence = "made up"
+task = [{ kind = "answer", cap = 9 }]
+"#,
+    );
+    let config = ModelConfig {
+        architecture: Architecture::Mistral,
+        hidden_size: 32,
+        intermediate_size: 48,
+        layers: 1,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 8,
+        vocab_size: 340,
+        rope_theta: 1e4,
+        rms_norm_eps: 1e-5,
+        sliding_window: None,
+        max_positions: 8192,
+        tied_head: false,
+    };
+    random_checkpoint(&config, 3, &folder.join("model"), &mut |_, _| true).unwrap();
+    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/tokenizer_model/tiny.model");
+    std::fs::copy(tokenizer, folder.join("model/tokenizer.model")).unwrap();
+    InstructConfig::read(&folder.join("mnlu.toml")).unwrap()
+}
+
+fn built(folder: &Path, config: &InstructConfig, out: &str) -> Built {
+    build(config, folder, &folder.join("model"), &folder.join(out), &mut |_| {}).unwrap()
+}
+
+/// Message, answer and options of each record of a task.
+fn records(built: &Built, task: &str) -> Vec<(String, String, Vec<String>)> {
+    let ending = format!(".{task}.jsonl");
+    let files = built.train.iter().filter(|path| path.to_str().unwrap().ends_with(&ending));
+    let lines =
+        files.flat_map(|path| std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>());
+    let record = |line: String| {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let said = |i: usize| line["messages"][i]["content"].as_str().unwrap().to_owned();
+        let options = line["options"].as_str().unwrap_or_default().split("[SEP]").map(str::to_owned).collect();
+        (said(0), said(1), options)
+    };
+    lines.map(record).collect()
+}
+
+#[test]
+fn records_are_what_inference_sends() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let built = built(folder.path(), &config, "out");
+    let options = EngineOptions { model: folder.path().join("model"), ..EngineOptions::default() };
+    let mut session = Arc::new(Engine::open(&options).unwrap()).session().unwrap();
+    let run = RunOptions { show_prompt: true, ..RunOptions::default() };
+    let policy = SpanPolicy { max_words: Some(2), max_spans: Some(1), ..SpanPolicy::default() };
+    let shows = |prompts: &[ShownPrompt], message: &str| {
+        assert!(prompts.iter().any(|shown| shown.prompt.contains(&format!("\n{message}</s>"))), "{message}");
+    };
+    let sentence = NOTE.split_inclusive(". ").next().unwrap().trim();
+    let text_of = |message: &str| message.split_once("\nMedical text:").unwrap().1.to_owned();
+    let document = |text: &str| vec![biomistral_nlu::task::Document { id: "d".to_owned(), text: text.to_owned() }];
+
+    // Entities: the labels are those of the answer's lines, described where the message says so.
+    let extract = records(&built, "extract");
+    assert!(extract.iter().any(|(_, answer, _)| answer.to_lowercase().contains(": aspirin")));
+    for (message, answer, _) in &extract {
+        let label = |line: &str| {
+            let name = line.split_once(':').unwrap().0;
+            let described = message.contains(&format!("{name} means what a drug does."));
+            Label { name: name.to_owned(), description: described.then(|| "what a drug does".to_owned()) }
+        };
+        let request = ExtractRequest { labels: answer.lines().map(label).collect(), policy: policy.clone() };
+        let answers = session.extract(&document(&text_of(message)), &request, &run).unwrap();
+        shows(&answers[0].as_ref().unwrap().prompts, message);
+    }
+
+    // A pair: the options in the record's order, "none" last.
+    let relate = records(&built, "relate");
+    let (message, answer, _) =
+        relate.iter().find(|(message, ..)| message.contains("nausea")).expect("the pair with a relation");
+    assert!(answer.ends_with("Aspirin causes nausea."), "{answer}");
+    let spelled: Vec<&str> = message.split("Medical text:").nth(1).unwrap().split(['(', ')']).collect();
+    let (drug, effect) = (spelled[1].to_owned(), spelled[3].to_owned());
+    let relation = |text: &str| {
+        let label = Label { name: text.to_owned(), description: Some(text.to_owned()) };
+        Relation { label, head: vec![drug.clone()], tail: vec![effect.clone()], symmetric: false }
+    };
+    let mut relations = vec![relation("{head} causes {tail}."), relation("{head} treats {tail}.")];
+    if message.contains("(A) Aspirin treats") {
+        relations.reverse();
+    }
+    let mention = |label: &String, start: usize, end: usize| Mention { label: label.clone(), start, end };
+    let entities = Some(vec![mention(&drug, 0, 7), mention(&effect, 15, 21)]);
+    let documents = [RelateDocument { id: "d".to_owned(), text: sentence.to_owned(), entities }];
+    let request = RelateRequest { relations, ..RelateRequest::default() };
+    shows(&session.relate(&documents, &request, &run).unwrap()[0].as_ref().unwrap().prompts, message);
+
+    // Choices.
+    let labels = |options: &[String]| options.iter().map(Label::new).collect::<Vec<Label>>();
+    let (message, answer, options) = &records(&built, "classify")[0];
+    assert!(answer.to_lowercase().ends_with("chief complaint"));
+    let request = ClassifyRequest { classes: labels(options), ..ClassifyRequest::default() };
+    let answers = session.classify(&document(&text_of(message)), &request, &run).unwrap();
+    let ClassifyAnswer::Single(single) = answers[0].as_ref().unwrap() else { panic!("one class") };
+    shows(&single.prompts, message);
+
+    let (message, answer, _) = &records(&built, "classify_multi")[0];
+    assert_eq!(answer, "(A) Yes");
+    let class = message.lines().find_map(|line| line.strip_prefix("Class: ")).unwrap();
+    let question = Some("Is it this section?".to_owned());
+    let classes = labels(&[class.to_owned(), "other".to_owned()]);
+    let request = ClassifyRequest { question, classes, multi: true, ..ClassifyRequest::default() };
+    let answers = session.classify(&document(&text_of(message)), &request, &run).unwrap();
+    let ClassifyAnswer::Multi(multi) = answers[0].as_ref().unwrap() else { panic!("several classes") };
+    shows(&multi.prompts, message);
+
+    let (message, answer, options) = &records(&built, "answer")[0];
+    assert!(answer.ends_with(" that"));
+    let question = Question { question: Some("Which?".to_owned()), options: options.clone(), ..Question::default() };
+    let answers = session.answer(&[question], &AnswerRequest::default(), &run).unwrap();
+    shows(&answers[0].as_ref().unwrap().prompts, message);
+
+    let (message, _, options) = &records(&built, "entail")[0];
+    let pair =
+        Inference { premise: "It rains.".to_owned(), hypothesis: "It is wet.".to_owned(), ..Inference::default() };
+    let request = EntailRequest { options: options.clone(), ..EntailRequest::default() };
+    shows(&session.entail(&[pair], &request, &run).unwrap()[0].as_ref().unwrap().prompts, message);
+
+    let (message, answer, _) = &records(&built, "similar")[0];
+    assert_eq!(answer, "(F) 5", "4.6 is nearer to 5");
+    let (text1, text2) = ("A man runs.".to_owned(), "A man is running.".to_owned());
+    let pair = TextPair { text1, text2, ..TextPair::default() };
+    let answers = session.similar(&[pair], &SimilarRequest::default(), &run).unwrap();
+    shows(&answers[0].as_ref().unwrap().prompts, message);
+}
+
+#[test]
+fn a_build_says_what_it_leaves_out_and_repeats_bit_by_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let first = built(folder.path(), &config, "first");
+    let notes = &first.card.corpora[0];
+    assert_eq!(notes.read, 4);
+    let overlap: Vec<_> = notes.overlap.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+    assert_eq!(overlap, [("13-gram in gold", 1), ("id on the exclusion list", 1)]);
+    let list = std::fs::read_to_string(folder.path().join("first/overlap.tsv")).unwrap();
+    assert!(list.contains("notes\t1234568\t13-gram in gold") && list.contains("notes\t1234569\tid on"));
+    let extract = &notes.tasks[0];
+    assert!(extract.dropped.keys().any(|reason| reason.contains("inside a word")), "{:?}", extract.dropped);
+    assert_eq!(extract.records[0], 2, "the sentences of the first note");
+
+    let second = built(folder.path(), &config, "second");
+    assert_eq!(first.card.hash, second.card.hash);
+    let other = InstructConfig { seed: 7, ..config.clone() };
+    assert_ne!(first.card.hash, built(folder.path(), &other, "third").card.hash);
+    assert!(
+        build(&config, folder.path(), &folder.path().join("model"), &folder.path().join("first"), &mut |_| {}).is_err()
+    );
+
+    // What it wrote is a run that the trainer takes.
+    let run = Config::read(&folder.path().join("first/train.toml")).unwrap();
+    let files: Vec<PathBuf> = run.train.iter().map(|corpus| corpus.file.clone()).collect();
+    assert_eq!(files, [folder.path().join("first/train/notes.extract.jsonl")]);
+}
