@@ -1,9 +1,15 @@
 //! The command line: verbs, flags and their help.
 
+// Named by its path, so that a fuzz target may take in this file by its own.
+#[path = "args/data.rs"]
+mod data;
+
 use biomistral_nlu::device::{DeviceChoice, WeightStorage};
 use biomistral_nlu::task::Template;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+pub use data::{Convert, DataCommand};
 
 /// `bmn VERB ...`
 #[derive(Parser)]
@@ -47,6 +53,11 @@ pub enum Command {
     View(View),
     /// Fine-tune a model: LoRA adapters or all weights
     Train(Train),
+    /// Read corpora, check them, make training records of them
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Annotated documents from one format to another
+    Convert(Convert),
     /// Look at, check, convert or generate model files
     #[command(subcommand)]
     Model(ModelCommand),

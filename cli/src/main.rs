@@ -3,6 +3,8 @@
 mod args;
 mod batch;
 mod bench;
+mod convert;
+mod data;
 mod doctor;
 mod input;
 mod logits;
@@ -54,6 +56,8 @@ fn run(command: Command) -> Result<()> {
         Command::Similar(args) => tasks::run(tasks::SimilarTask::new(&args)?, &args.model, &args.run),
         Command::View(args) => view::view(&args),
         Command::Train(args) => train::train(&args),
+        Command::Convert(args) => convert::convert(&args),
+        Command::Data(command) => data::data(&command),
         Command::Model(command) => model::model(&command),
         Command::Logits(args) => logits::logits(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
