@@ -133,6 +133,10 @@ fn counts(split: &Split) -> [usize; 9] {
 fn overlapping(document: &Document) -> usize {
     let mut extents: Vec<_> = document.mentions.iter().map(Mention::extent).collect();
     extents.sort_by_key(|extent| (extent.start, extent.end));
-    let mut end = 0;
-    extents.into_iter().filter(|extent| std::mem::replace(&mut end, end.max(extent.end)) > extent.start).count()
+    let (mut end, mut count) = (0, 0);
+    for extent in extents {
+        count += usize::from(extent.start < end);
+        end = end.max(extent.end);
+    }
+    count
 }

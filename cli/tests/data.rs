@@ -42,8 +42,8 @@ fn convert_says_what_it_loses() {
     assert_eq!(std::fs::read_to_string(at("back/n_1.ann")).unwrap(), "T1\tP 5 15\tchest pain\n");
     // Nothing is overwritten, and no other unit than a format's own is written.
     assert!(!convert("brat", "label-studio", "in", "out.json").0);
-    let unit = ["convert", "--from", "brat", "--to", "brat", "--unit", "utf16", path(&at("in")), path(&at("new"))];
-    assert!(!bmn(&unit).0);
+    let (input, out) = (at("in"), at("new"));
+    assert!(!bmn(&["convert", "--from", "brat", "--to", "brat", "--unit", "utf16", path(&input), path(&out)]).0);
 }
 
 fn path(path: &Path) -> &str {

@@ -50,19 +50,19 @@ pub(crate) fn inside(place: &Range<usize>, passage: &Passage) -> bool {
 mod tests {
     use super::*;
 
-    fn texts(text: &str, mentions: &[Range<usize>], size: usize) -> Vec<String> {
+    fn texts(text: &str, mention: Option<Range<usize>>, size: usize) -> Vec<String> {
         let mut document = Document::new("d", text);
-        document.mentions = mentions.iter().map(|place| Mention::new("T", "x", place.clone())).collect();
+        document.mentions = mention.into_iter().map(|place| Mention::new("T", "x", place)).collect();
         cut(&document, size).into_iter().map(|passage| text[passage].to_owned()).collect()
     }
 
     #[test]
     fn sentences_are_joined_where_they_must() {
         let text = "One two. Three E. Coli four, e.g. five.\n- six\nSeven.";
-        assert_eq!(texts(text, &[], 1), ["One two.", "Three E.", "Coli four, e.g. five.", "- six", "Seven."]);
-        assert_eq!(texts(text, &[15..22], 1)[1], "Three E. Coli four, e.g. five.");
-        assert_eq!(texts(text, &[], 20), ["One two. Three E. Coli four, e.g. five.", "- six\nSeven."]);
-        assert_eq!(texts(text, &[0..text.len()], 1), [text]);
-        assert!(texts("  \n ", &[], 1).is_empty());
+        assert_eq!(texts(text, None, 1), ["One two.", "Three E.", "Coli four, e.g. five.", "- six", "Seven."]);
+        assert_eq!(texts(text, Some(15..22), 1)[1], "Three E. Coli four, e.g. five.");
+        assert_eq!(texts(text, None, 20), ["One two. Three E. Coli four, e.g. five.", "- six\nSeven."]);
+        assert_eq!(texts(text, Some(0..text.len()), 1), [text]);
+        assert!(texts("  \n ", None, 1).is_empty());
     }
 }
