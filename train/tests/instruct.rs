@@ -54,7 +54,7 @@ evaluation = [{ name = "gold", reader = "pubtator", folder = "gold" }]
 [run]
 tokens = 100
 shares = { extract = 1.0 }
-train = { output = "run" }
+train = { output = "run", tuning = { method = "lora" } }
 [[corpus]]
 name = "notes"
 reader = "brat"
