@@ -10,9 +10,19 @@ use std::sync::OnceLock;
 
 const FILE: &str = "libvgpu.so";
 
-/// Why the virtual GPU is not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Names under which a real driver is looked for.
+const DRIVER: [&CStr; 2] = [c"libcuda.so.1", c"libcuda.so"];
+
+/// Why the virtual GPU is not there, or not the real one that was asked for.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LoadError(String);
+
+/// As displayed: tests unwrap it.
+impl fmt::Debug for LoadError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
 
 impl fmt::Display for LoadError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,16 +49,24 @@ pub struct Control {
 /// To be called before the first call of the driver; later calls return the same.
 ///
 /// # Errors
-/// The library is not where cargo leaves it, or is not what it should be.
+/// The library is not where cargo leaves it, or is not what it should be; or the real one was asked for and there is none.
 pub fn load() -> Result<Option<&'static Control>, LoadError> {
     static LOADED: OnceLock<Result<Option<Control>, LoadError>> = OnceLock::new();
     let loaded = LOADED.get_or_init(|| {
         if std::env::var_os("BMN_TEST_GPU").is_some_and(|wanted| wanted == "1") {
-            return Ok(None);
+            return real_driver().map(|()| None);
         }
         open(&library_path()?).map(Some)
     });
     loaded.as_ref().map(Option::as_ref).map_err(Clone::clone)
+}
+
+/// Whether the machine has a driver.
+fn real_driver() -> Result<(), LoadError> {
+    // SAFETY: the driver's initialisers ask for nothing; it stays loaded, as its users want it.
+    let found = DRIVER.iter().any(|name| !unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) }.is_null());
+    let none = "BMN_TEST_GPU=1 asks for this machine's GPU, and there is no NVIDIA driver (libcuda.so.1)";
+    if found { Ok(()) } else { Err(LoadError(none.to_owned())) }
 }
 
 /// Where `libvgpu.so` is: beside the running program or in the `deps` folder of its build, unless `VGPU_LIBRARY` names it.

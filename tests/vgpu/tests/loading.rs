@@ -48,13 +48,34 @@ fn load_puts_it_where_the_driver_is_looked_for() {
 }
 
 #[test]
-fn a_real_driver_is_left_alone_when_asked_for() {
-    let test = "a_real_driver_is_left_alone_when_asked_for";
+fn a_real_driver_that_is_asked_for_and_absent_is_said_to_be() {
+    let test = "a_real_driver_that_is_asked_for_and_absent_is_said_to_be";
     if !is_child(test) {
         return assert_success(&child(test, &[("BMN_TEST_GPU", "1")]));
     }
+    match vgpu::load() {
+        Ok(None) => println!("there is a driver"),
+        Ok(Some(_)) => panic!("the virtual GPU where the real one was asked for"),
+        Err(why) => assert!(format!("{why:?}").contains("BMN_TEST_GPU=1 asks for this machine's GPU, and there is no")),
+    }
+}
+
+#[test]
+fn a_real_driver_is_left_alone_when_asked_for() {
+    let test = "a_real_driver_is_left_alone_when_asked_for";
+    if !is_child(test) {
+        // A driver under the name that a real one has, where the dynamic linker looks for it.
+        let folder = std::env::temp_dir().join(format!("vgpu-as-driver-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let driver = folder.join("libcuda.so.1");
+        let _ = std::fs::remove_file(&driver);
+        std::os::unix::fs::symlink(vgpu::library_path().unwrap(), &driver).unwrap();
+        let output = child(test, &[("BMN_TEST_GPU", "1"), ("LD_LIBRARY_PATH", folder.to_str().unwrap())]);
+        std::fs::remove_dir_all(&folder).unwrap();
+        return assert_success(&output);
+    }
     assert!(vgpu::load().unwrap().is_none());
-    assert!(!is_loaded(c"libcuda.so"), "nothing took its name");
+    assert!(CudaContext::new(0).unwrap().name().unwrap().starts_with("Virtual"));
 }
 
 #[test]

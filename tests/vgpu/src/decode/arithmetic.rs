@@ -27,7 +27,9 @@ impl Decoder<'_, '_> {
             "mad24" => self.uniform(Op::Mad24(self.has("hi"))),
             "add" => self.uniform(Op::Add),
             "sub" => self.uniform(Op::Sub),
-            "div" if ty.is_float() && (self.has("approx") || self.has("full")) => self.uniform(Op::DivApprox),
+            "div" if ty.is_float() && (self.has("approx") || self.has("full")) => {
+                self.uniform(Op::DivApprox { full: self.has("full") })
+            }
             "div" => self.uniform(Op::Div),
             "rem" => self.uniform(Op::Rem),
             "sad" => self.uniform(Op::Sad),
@@ -326,7 +328,7 @@ fn supported(op: Op, ty: Type, round: Round) -> bool {
         Op::Mul24(_) | Op::Mad24(_) => matches!(ty, Type::U32 | Type::S32),
         Op::Special { approx: false, .. } | Op::Div if !int => matches!(ty, Type::F32 | Type::F64),
         Op::Special { .. } => !int,
-        Op::DivApprox => ty == Type::F32,
+        Op::DivApprox { .. } => ty == Type::F32,
         Op::CopySign => matches!(ty, Type::F32 | Type::F64),
         Op::Add | Op::Min { .. } | Op::Max { .. } if pair => true,
         Op::Fma if ty == Type::F64 => round == Round::Nearest,

@@ -88,8 +88,11 @@ pub enum Op {
         /// Rounded correctly otherwise.
         approx: bool,
     },
-    /// a / b within 2 ulp (`div.approx`, `div.full`).
-    DivApprox,
+    /// a / b within 2 ulp; unless `full`, zero for |b| above 2^126.
+    DivApprox {
+        /// `div.full`.
+        full: bool,
+    },
     /// From `from` to `ty`.
     Convert {
         /// Rounds to an integral value (float to float).

@@ -1,7 +1,7 @@
 //! One resident block: its shared and local memory, asynchronous copies, barriers and clocks.
 
 use super::buffer::{Buffer, Found, Region, describe};
-use super::copies::Copies;
+use super::copies::{Copies, Copy};
 use super::traffic::{sectors, wavefronts};
 use super::{Access, At, Checks, CopyTraffic, Definedness, Lanes, Launch, Space};
 use super::{check_aligned, clashes, global, shadow};
@@ -221,7 +221,7 @@ impl Block {
             Space::Global => {
                 let mut access = global::check::<SIZE>(at, addresses, usage.reads(), usage.writes())?;
                 if matches!(usage, Use::Write) {
-                    access.clash = clashes(addresses, at.lanes);
+                    access.clash = clashes(addresses, at.lanes, SIZE);
                 }
                 if self.checks.races {
                     self.global_races::<SIZE>(launch, at, addresses, usage)?;
@@ -247,7 +247,7 @@ impl Block {
         if bad != 0 {
             return Err(self.bad_shared(bad, &offsets, SIZE, usage));
         }
-        let clash = if matches!(usage, Use::Write) { clashes(&offsets, at.lanes) } else { 0 };
+        let clash = if matches!(usage, Use::Write) { clashes(&offsets, at.lanes, SIZE) } else { 0 };
         if self.checks.races {
             self.shared_races::<SIZE>(at, &offsets, usage, clash, collective)?;
         }
@@ -360,8 +360,13 @@ impl Block {
         }
         (traffic.wavefronts, traffic.wavefronts_minimum) = (access.units, access.minimum);
         for lane in Lanes(at.lanes) {
-            self.shared.shade(offsets[lane], size, shadow::PENDING);
+            if size == 16 {
+                self.shared.shade(offsets[lane], 16, shadow::PENDING);
+            } else {
+                self.shared.shade(offsets[lane], size, shadow::PENDING);
+            }
         }
+        prefetch(from, reading);
         self.warps[at.warp as usize].copies.issue(at.lanes, at.pc, size, to, from, from_size);
         Ok(traffic)
     }
@@ -374,6 +379,10 @@ impl Block {
     /// `cp.async.wait_group`: all but the newest `pending` groups of each lane land now, and not before.
     pub fn cp_wait(&mut self, warp: u32, lanes: u32, pending: u32) {
         while let Some((copy, landing)) = self.warps[warp as usize].copies.due(lanes, pending) {
+            if copy.size == 16 && copy.whole {
+                self.land_whole(warp, &copy, landing);
+                continue;
+            }
             for lane in Lanes(landing) {
                 let (to, size) = (u64::from(copy.to[lane]), copy.size);
                 let read = copy.from_size[lane].min(size) as usize;
@@ -391,6 +400,22 @@ impl Block {
                     let states = self.shared.states_mut(to, size).as_mut_ptr();
                     std::ptr::copy_nonoverlapping(source, states, read);
                 }
+            }
+        }
+    }
+
+    /// Copies of 16 bytes that read all of them, as most do.
+    fn land_whole(&mut self, warp: u32, copy: &Copy, landing: u32) {
+        for lane in Lanes(landing) {
+            let to = copy.to[lane];
+            if self.checks.races {
+                self.land::<16>(At { warp, pc: copy.pc, lanes: 1 << lane }, lane, to);
+            }
+            // SAFETY: issuing the copy checked 16 bytes of device memory and of shared memory.
+            unsafe {
+                let from = copy.from[lane];
+                let (data, states) = (from as *const u128, super::arena().shadow_pointer(from) as *const u128);
+                self.shared.put(u64::from(to), data.read_unaligned(), states.read_unaligned());
             }
         }
     }
@@ -448,12 +473,27 @@ impl Block {
     }
 }
 
+#[inline(always)]
 fn pointers(base: *mut u8, offsets: &[u64; 32], lanes: u32) -> [*mut u8; 32] {
+    if lanes == !0 {
+        return offsets.map(|offset| base.wrapping_add(offset as usize));
+    }
     let mut pointers = [std::ptr::null_mut(); 32];
     for lane in Lanes(lanes) {
         pointers[lane] = base.wrapping_add(offsets[lane] as usize);
     }
     pointers
+}
+
+/// What will be copied is fetched meanwhile: weights are large, and read once.
+fn prefetch(from: &[u64; 32], lanes: u32) {
+    #[cfg(target_arch = "x86_64")]
+    for lane in Lanes(lanes) {
+        // SAFETY: a hint, which touches nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(from[lane] as *const i8) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, lanes);
 }
 
 /// Bytes from one lane's local memory to the next one's.

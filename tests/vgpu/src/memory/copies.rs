@@ -20,6 +20,8 @@ pub struct Copy {
     pub from: [u64; 32],
     /// Bytes read per lane; the rest of `size` becomes zero.
     pub from_size: [u32; 32],
+    /// All lanes read all bytes.
+    pub whole: bool,
 }
 
 /// The unfinished copies of a warp. Groups are counted per thread, as the manual has it.
@@ -28,6 +30,8 @@ pub struct Copies {
     queue: VecDeque<Copy>,
     /// The group that the lane's next copy joins.
     group: [u32; 32],
+    /// Whether lanes have closed different numbers of groups.
+    apart: bool,
 }
 
 impl Copies {
@@ -35,22 +39,28 @@ impl Copies {
     pub fn clear(&mut self) {
         self.queue.clear();
         self.group = [0; 32];
+        self.apart = false;
     }
 
     /// Records a copy in the open group of each lane.
     pub fn issue(&mut self, lanes: u32, pc: u32, size: u32, to: &[u32; 32], from: &[u64; 32], from_size: &[u32; 32]) {
+        let whole = Lanes(lanes).all(|lane| from_size[lane] >= size);
         let mut rest = lanes;
         while rest != 0 {
             let group = self.group[rest.trailing_zeros() as usize];
-            let members =
-                Lanes(rest).filter(|lane| self.group[*lane] == group).fold(0, |lanes, lane| lanes | 1 << lane);
-            self.queue.push_back(Copy { lanes: members, group, pc, size, to: *to, from: *from, from_size: *from_size });
+            let members = match self.apart {
+                false => rest,
+                true => Lanes(rest).filter(|lane| self.group[*lane] == group).fold(0, |lanes, lane| lanes | 1 << lane),
+            };
+            let (to, from, from_size) = (*to, *from, *from_size);
+            self.queue.push_back(Copy { lanes: members, group, pc, size, to, from, from_size, whole });
             rest &= !members;
         }
     }
 
     /// Closes the open group of the lanes.
     pub fn commit(&mut self, lanes: u32) {
+        self.apart |= lanes != !0;
         for lane in Lanes(lanes) {
             self.group[lane] += 1;
         }
@@ -59,6 +69,13 @@ impl Copies {
     /// Takes one copy that must land so that at most `pending` closed groups of each of the lanes stay unfinished: the copy and
     /// the lanes of it that land.
     pub fn due(&mut self, lanes: u32, pending: u32) -> Option<(Copy, u32)> {
+        if !self.apart {
+            // The oldest group comes first.
+            let first = self.queue.front_mut().filter(|copy| copy.group < self.group[0].saturating_sub(pending))?;
+            if first.lanes & !lanes == 0 {
+                return self.queue.pop_front().map(|copy| (copy.lanes, copy)).map(|(lanes, copy)| (copy, lanes));
+            }
+        }
         let limit = |lane: usize| self.group[lane].saturating_sub(pending);
         let due = |copy: &Copy| {
             let lands = |lane: &usize| copy.group < limit(*lane);

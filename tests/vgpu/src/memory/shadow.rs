@@ -31,9 +31,67 @@ pub unsafe fn states(at: *const u8, size: u32) -> (bool, bool) {
     (and & ONE == ONE, and & (ONE * 3) == ONE * 3)
 }
 
+/// The states of several accesses of one size, of which only the worst counts.
+#[derive(Clone, Copy)]
+pub struct Together(u128);
+
+impl Default for Together {
+    fn default() -> Together {
+        Together(u128::MAX)
+    }
+}
+
+impl Together {
+    /// # Safety
+    /// `at` points to `SIZE` readable shadow bytes; `SIZE` is 1, 2, 4, 8 or 16.
+    #[inline(always)]
+    pub unsafe fn add<const SIZE: u32>(&mut self, at: *const u8) {
+        // SAFETY: the caller's promise.
+        self.0 &= unsafe {
+            match SIZE {
+                1 => *at as u128,
+                2 => (at as *const u16).read_unaligned() as u128,
+                4 => (at as *const u32).read_unaligned() as u128,
+                8 => (at as *const u64).read_unaligned() as u128,
+                _ => (at as *const u128).read_unaligned(),
+            }
+        };
+    }
+
+    /// Whether every byte of all of them is written.
+    #[inline(always)]
+    pub fn all_defined<const SIZE: u32>(self) -> bool {
+        let all = (u128::MAX >> (128 - 8 * SIZE)) / 255 * u128::from(DEFINED);
+        self.0 & all == all
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worst_of_several_accesses_decides() {
+        fn ask<const SIZE: u32>() {
+            for bad in 0..3 * SIZE as usize {
+                for (state, want) in [(DEFINED, true), (ALLOCATED, false), (FREED, false), (PENDING, false)] {
+                    let mut bytes = [DEFINED; 48];
+                    bytes[bad] = state;
+                    let mut together = Together::default();
+                    for access in 0..3 {
+                        // SAFETY: three accesses of at most 16 bytes lie in 48.
+                        unsafe { together.add::<SIZE>(bytes.as_ptr().add(access * SIZE as usize)) };
+                    }
+                    assert_eq!(together.all_defined::<SIZE>(), want, "size {SIZE} byte {bad} state {state}");
+                }
+            }
+        }
+        ask::<1>();
+        ask::<2>();
+        ask::<4>();
+        ask::<8>();
+        ask::<16>();
+    }
 
     #[test]
     fn one_byte_decides_for_every_size() {

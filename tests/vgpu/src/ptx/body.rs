@@ -8,9 +8,9 @@ use super::{Bank, Function, Literal, Location, Operand, ParseError, Register, St
 
 /// Names of one `{ }`.
 #[derive(Default)]
-struct Scope {
+pub(super) struct Scope {
     parent: Option<usize>,
-    registers: HashMap<String, Register>,
+    pub(super) registers: HashMap<String, Register>,
     /// `%r<100>`: prefix, count, first register.
     ranges: Vec<(String, u32, Register)>,
     variables: HashMap<String, u32>,
@@ -20,14 +20,14 @@ struct Scope {
 }
 
 /// What is known while a body is read.
-struct Body {
+pub(super) struct Body {
     scopes: Vec<Scope>,
     current: usize,
     /// Labels met as operands, with the scope of their use; resolved at the end because they may come later.
-    wanted: Vec<(String, usize, u32)>,
+    pub(super) wanted: Vec<(String, usize, u32)>,
     /// The last location at (file, line, column), for `inlined_at`.
     seen: HashMap<(u64, u64, u64), u32>,
-    location: u32,
+    pub(super) location: u32,
     /// Operands that the current one stands in.
     depth: u32,
 }
@@ -51,11 +51,16 @@ impl Body {
         })
     }
 
+    /// The register of a formal, whatever stands in inner scopes.
+    pub(super) fn formal(&self, name: &str) -> Option<Register> {
+        self.scopes[0].registers.get(name).copied()
+    }
+
     fn variable(&self, name: &str) -> Option<u32> {
         self.chain(self.current).find_map(|scope| scope.variables.get(name).copied())
     }
 
-    fn scope(&mut self) -> &mut Scope {
+    pub(super) fn scope(&mut self) -> &mut Scope {
         let current = self.current;
         &mut self.scopes[current]
     }
@@ -70,6 +75,7 @@ impl Parser<'_> {
         let mut body =
             Body { scopes: vec![root], current: 0, wanted: Vec::new(), seen: HashMap::new(), location: 0, depth: 0 };
         self.expect("{")?;
+        self.formals_to_registers(function, &mut body)?;
         loop {
             match self.peek() {
                 "" => return self.error(format!("the file ends inside '{}'", function.name)),
@@ -96,6 +102,7 @@ impl Parser<'_> {
                 _ => self.statement(function, &mut body)?,
             }
         }
+        self.results_from_registers(function, &body, None);
         self.resolve_labels(function, &body)
     }
 
@@ -216,7 +223,16 @@ impl Parser<'_> {
                     .error(format!("expected ',' or ';' after an operand of '{opcode}', found '{}'", self.peek()));
             }
         }
+        let after = match opcode.split('.').next() {
+            Some("ret") => {
+                self.results_from_registers(function, body, guard);
+                Vec::new()
+            }
+            Some("call") => self.arguments_from_registers(function, body, guard, &mut operands),
+            _ => Vec::new(),
+        };
         function.body.push(Statement { guard, opcode, operands, line, location: body.location });
+        function.body.extend(after);
         Ok(())
     }
 

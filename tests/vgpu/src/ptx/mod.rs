@@ -4,6 +4,7 @@
 //! what an opcode means is [`crate::decode`]'s business, so that an unknown one matters only when it is executed.
 
 mod body;
+mod calls;
 mod lex;
 mod parse;
 #[cfg(test)]
@@ -180,6 +181,8 @@ pub struct Function {
     pub params: Vec<u32>,
     /// The formal return values among them, in order.
     pub returns: Vec<u32>,
+    /// The formals of both kinds that are declared as registers, which the body copies from and to these variables.
+    pub in_registers: Vec<u32>,
     /// Instructions.
     pub body: Vec<Statement>,
     /// Place of each label in `body`.

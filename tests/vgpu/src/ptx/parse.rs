@@ -267,12 +267,12 @@ impl<'a> Parser<'a> {
         let entry = self.take() == ".entry";
         let mut function = Function { entry, locations: vec![Location::default()], ..Function::default() };
         if !entry && self.peek() == "(" {
-            function.returns = self.formals(&mut function.variables, VariableSpace::CallParam)?;
+            function.returns = self.formals(&mut function, VariableSpace::CallParam)?;
         }
         function.name = self.take().to_owned();
         if self.peek() == "(" {
             let space = if entry { VariableSpace::KernelParam } else { VariableSpace::CallParam };
-            function.params = self.formals(&mut function.variables, space)?;
+            function.params = self.formals(&mut function, space)?;
         }
         loop {
             match self.peek() {
@@ -311,14 +311,19 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `(.param .b64 a, .param .align 8 .b8 b[24])`
-    fn formals(&mut self, variables: &mut Vec<Variable>, space: VariableSpace) -> Result<Vec<u32>, ParseError> {
+    /// `(.param .b64 a, .param .align 8 .b8 b[24], .reg .b32 c)`
+    fn formals(&mut self, function: &mut Function, space: VariableSpace) -> Result<Vec<u32>, ParseError> {
         let mut places = Vec::new();
         self.expect("(")?;
         while !self.eat(")") {
-            self.expect(".param")?;
-            places.push(variables.len() as u32);
-            variables.push(self.variable(space)?.0);
+            let place = function.variables.len() as u32;
+            if !function.entry && self.eat(".reg") {
+                function.in_registers.push(place);
+            } else {
+                self.expect(".param")?;
+            }
+            places.push(place);
+            function.variables.push(self.variable(space)?.0);
             self.eat(",");
         }
         Ok(places)

@@ -25,9 +25,16 @@ pub fn load_matrix(
         // SAFETY: the memory checked 16 bytes at the pointer of every lane that gives a row.
         let read = |row: usize, byte: usize| u32::from(unsafe { rows[row].add(byte).cast::<u16>().read() });
         let words = r.word_mut(*target);
-        for (lane, word) in words.iter_mut().enumerate() {
-            let [low, high] = [0, 1].map(|h| element(lane, h, transposed));
-            *word = read(low.0, low.1) | read(high.0, high.1) << 16;
+        if transposed {
+            for (lane, word) in words.iter_mut().enumerate() {
+                let [low, high] = [0, 1].map(|h| element(lane, h, true));
+                *word = read(low.0, low.1) | read(high.0, high.1) << 16;
+            }
+        } else {
+            for (words, row) in words.chunks_exact_mut(4).zip(rows) {
+                // SAFETY: as above.
+                words.copy_from_slice(&unsafe { row.cast::<[u32; 4]>().read() });
+            }
         }
         let mut defined = FULL;
         if let Some(undefined) = undefined {

@@ -4,7 +4,7 @@
 //! A: row g + 8 (q mod 2), columns from (q / 2) * 4 P + t P; B: rows from q * 4 P + t P, column g; C, D: row g + 8 (q / 2),
 //! column 2 t + q mod 2, where P is the number of elements of a 32-bit register.
 
-use super::model::{TensorModel, aligned_sum};
+use super::model::{TensorModel, aligned_step, aligned_sum, exponent};
 use crate::decode::{Accumulator, Element, Inst, Mma};
 use crate::exec::float::{brain_to_f32, f32_to_half, half_to_f32};
 use crate::exec::registers::{FULL, Registers};
@@ -146,27 +146,47 @@ fn float<const K: usize, const P: usize>(
 
 #[inline(always)]
 fn sequential<const K: usize>(a: &[[f32; K]; 16], b: &[[f32; 8]; K], c: &mut [[f32; 8]; 16]) {
-    let (upper, lower) = c.split_at_mut(8);
-    for row in 0..8 {
-        // Two rows at a time hide the latency of the additions.
-        let (mut p, mut q) = (upper[row], lower[row]);
+    // Several rows at a time hide the latency of the additions.
+    const ROWS: usize = 8;
+    for first in [0, ROWS] {
+        let mut sums: [[f32; 8]; ROWS] = std::array::from_fn(|row| c[first + row]);
         for k in 0..K {
-            let (u, v) = (a[row][k], a[row + 8][k]);
-            for n in 0..8 {
-                p[n] = u.mul_add(b[k][n], p[n]);
-                q[n] = v.mul_add(b[k][n], q[n]);
+            for row in 0..ROWS {
+                for n in 0..8 {
+                    sums[row][n] = a[first + row][k].mul_add(b[k][n], sums[row][n]);
+                }
             }
         }
-        (upper[row], lower[row]) = (p, q);
+        c[first..first + ROWS].copy_from_slice(&sums);
     }
 }
 
+#[inline(always)]
 fn aligned<const K: usize>(a: &[[f32; K]; 16], b: &[[f32; 8]; K], c: &mut [[f32; 8]; 16], terms: usize, fraction: i32) {
-    for (a, c) in a.iter().zip(c) {
-        for (n, sum) in c.iter_mut().enumerate() {
-            for (step, a) in a.chunks(terms).enumerate() {
-                *sum = aligned_sum(a, |k| b[step * terms + k][n], *sum, fraction);
+    let finite = |rows: &[[f32; 8]]| rows.as_flattened().iter().all(|x| x.is_finite());
+    if !a.as_flattened().iter().all(|x| x.is_finite()) || !finite(b) || !finite(c) {
+        for (a, c) in a.iter().zip(c) {
+            for (n, sum) in c.iter_mut().enumerate() {
+                for (step, a) in a.chunks(terms).enumerate() {
+                    *sum = aligned_sum(a, |k| b[step * terms + k][n], *sum, fraction);
+                }
             }
+        }
+        return;
+    }
+    let b_exponents = b.map(|row| row.map(exponent));
+    for (a, c) in a.iter().zip(c) {
+        let a_exponents = a.map(exponent);
+        for first in (0..K).step_by(terms) {
+            let step = first..(first + terms).min(K);
+            aligned_step(
+                &a[step.clone()],
+                &a_exponents[step.clone()],
+                &b[step.clone()],
+                &b_exponents[step],
+                c,
+                fraction,
+            );
         }
     }
 }

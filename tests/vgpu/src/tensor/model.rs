@@ -27,7 +27,7 @@ impl TensorModel {
 
 /// Exponent of a finite nonzero number; a small one for zero.
 #[inline(always)]
-fn exponent(x: f32) -> i32 {
+pub fn exponent(x: f32) -> i32 {
     let bits = f64::from(x).to_bits();
     if x == 0.0 { -100_000 } else { (bits >> 52 & 0x7ff) as i32 - 1023 }
 }
@@ -65,11 +65,42 @@ pub fn aligned_sum(a: &[f32], b: impl Fn(usize) -> f32, c: f32, fraction: i32) -
     cut(sum * down)
 }
 
+/// [`aligned_sum`] for the eight columns of a tile and finite numbers, whose exponents are known.
+#[inline(always)]
+pub fn aligned_step(
+    a: &[f32],
+    a_exponents: &[i32],
+    b: &[[f32; 8]],
+    b_exponents: &[[i32; 8]],
+    c: &mut [f32; 8],
+    fraction: i32,
+) {
+    // Products of two f32 have larger exponents than this, unless they are zero.
+    let mut largest = c.map(|c| exponent(c).max(-900));
+    for (a, b) in a_exponents.iter().zip(b_exponents) {
+        for n in 0..8 {
+            largest[n] = largest[n].max(a + b[n]);
+        }
+    }
+    let (up, down) = (largest.map(|e| power(fraction - e)), largest.map(|e| power(e - fraction)));
+    let mut sums = [0.0; 8];
+    for n in 0..8 {
+        sums[n] = (f64::from(c[n]) * up[n]).trunc();
+    }
+    for (a, b) in a.iter().zip(b) {
+        for n in 0..8 {
+            sums[n] += (f64::from(*a) * f64::from(b[n]) * up[n]).trunc();
+        }
+    }
+    for n in 0..8 {
+        c[n] = cut(sums[n] * down[n]);
+    }
+}
+
 /// f64 to f32 towards zero.
+#[inline(always)]
 fn cut(x: f64) -> f32 {
     let nearest = x as f32;
-    if nearest.is_infinite() && x.is_finite() {
-        return nearest;
-    }
-    if f64::from(nearest).abs() > x.abs() { f32::from_bits(nearest.to_bits() - 1) } else { nearest }
+    let away = f64::from(nearest).abs() > x.abs() && !nearest.is_infinite();
+    f32::from_bits(nearest.to_bits() - u32::from(away))
 }

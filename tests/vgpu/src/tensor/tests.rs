@@ -1,5 +1,6 @@
 //! Fragment layouts as the manual prints them, element by element, against a plain matrix product; accumulation models.
 
+use super::model::{aligned_step, aligned_sum, exponent};
 use crate::exec::tests::harness::{Operands, empty, entry, run, upload};
 use crate::exec::{Options, TensorModel};
 use crate::report::FaultKind;
@@ -275,6 +276,36 @@ fn dot(a: &[f32], c: f32, model: TensorModel) -> f32 {
     let mc = matrix(16, 8, || u64::from(c.to_bits()));
     let d = multiply(case, &ma, &mb, &mc, model);
     f32::from_bits(d[9][2] as u32)
+}
+
+#[test]
+fn eight_columns_at_a_time_have_the_bits_of_one() {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bits = (state >> 32) as u32;
+        match bits % 8 {
+            0 => 0.0,
+            1 => -0.0,
+            // Any finite number, subnormal ones too.
+            2 => f32::from_bits(bits & 0xbfff_ffff),
+            3 => f32::from_bits(bits & 0x807f_ffff),
+            _ => (bits as i32) as f32 * 2f32.powi(-24),
+        }
+    };
+    for round in 0..2000 {
+        let (terms, fraction) = [(8, 24), (16, 25), (4, 24)][round % 3];
+        let zero = round % 7 == 0;
+        let a: Vec<f32> = (0..terms).map(|_| if zero { 0.0 } else { next() }).collect();
+        let b: Vec<[f32; 8]> = (0..terms).map(|_| std::array::from_fn(|_| next())).collect();
+        let c: [f32; 8] = std::array::from_fn(|_| next());
+        let want: [u32; 8] = std::array::from_fn(|n| aligned_sum(&a, |k| b[k][n], c[n], fraction).to_bits());
+        let mut got = c;
+        let exponents: Vec<i32> = a.iter().copied().map(exponent).collect();
+        let b_exponents: Vec<[i32; 8]> = b.iter().map(|row| row.map(exponent)).collect();
+        aligned_step(&a, &exponents, &b, &b_exponents, &mut got, fraction);
+        assert_eq!(got.map(f32::to_bits), want, "{a:?} {b:?} {c:?}");
+    }
 }
 
 #[test]

@@ -140,6 +140,29 @@ fn functions_with_parameters_and_frames() {
 }
 
 #[test]
+fn parameters_in_registers() {
+    // g(x, y) = (x - y, 64-bit x + y); returns early for odd x; h(x, s) takes a register and a variable, and ends without ret.
+    let functions = ".func (.reg .u32 d, .reg .u64 s) g(.reg .u32 x, .reg .u64 y)
+    { .reg .u64 w; .reg .u32 m; .reg .pred q; cvt.u64.u32 w, x; add.u64 s, w, y; cvt.u32.u64 m, y; sub.u32 d, x, m;
+      and.b32 m, x, 1; setp.ne.u32 q, m, 0; @q ret; add.u32 d, d, 1000; ret; }
+    .func (.param .b32 h_r) h(.reg .b32 x, .param .b32 h_y)
+    { .reg .u32 y; ld.param.b32 y, [h_y]; mul.lo.u32 y, y, x; st.param.b32 [h_r], y; }\n";
+    let body = "and.b32 m, %r_tid, 2; setp.ne.u32 p, m, 0; mov.u32 a, 7; mov.u64 b, 9;
+        @p call (a, b), g, (%r_tid, 5); cvt.u32.u64 c, b; call (d), h, (c, 3); mad.lo.u32 a, d, 10000, a;
+        st.global.u32 [%rd_o], a;";
+    let declarations = ".reg .u32 a, c, d, m; .reg .u64 b; .reg .pred p;";
+    let text = functions.to_owned() + &entry(&["o"], declarations, body);
+    for options in [Options::default(), shuffled(3)] {
+        for (t, got) in results(&text, 64, &options).into_iter().enumerate() {
+            let t = t as u32;
+            let difference = t.wrapping_sub(5).wrapping_add(if t % 2 == 1 { 0 } else { 1000 });
+            let (a, b) = if t & 2 == 0 { (7, 9) } else { (difference, t + 5) };
+            assert_eq!(got, (b * 3 * 10000).wrapping_add(a), "thread {t}");
+        }
+    }
+}
+
+#[test]
 fn tables_of_branches() {
     let text = entry(
         &["o"],
