@@ -4,7 +4,7 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help dist build cuda test-kernels test-abi test-spark demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
+.PHONY: help dist build cuda test-kernels test-gpu test-abi test-spark demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: ## format, lints, every test; sets up what it needs
 
 test-kernels: cuda ## all kernel tests, on the virtual GPU
 	$(CARGO) test --locked -p biomistral-nlu-kernels -- --show-output
+
+test-gpu: ## the tests of CUDA on this machine's GPU, and on the virtual one
+	@scripts/test-gpu.sh
 
 kernel-report: cuda ## per kernel and architecture: registers, shared memory, spills, HMMA share; counters on the virtual GPU
 	$(CARGO) run --locked -q -p biomistral-nlu-kernels --example kernel_report

@@ -3,6 +3,7 @@
     python tests/python/make_golden.py tiny
     python tests/python/make_golden.py gguf
     python tests/python/make_golden.py demo SmolLM2-135M-Instruct.Q4_1.gguf
+    python tests/python/make_golden.py answers SmolLM2-135M-Instruct.Q4_1.gguf SHOWN
 
 Needs torch, transformers, peft, safetensors, numpy, gguf and, for `demo`, tokenizers. The layout of what it writes, and
 how the figures are meant, stands in tests/golden/README.md. The same versions give the same bytes.
@@ -337,7 +338,8 @@ infarction is unlikely. Repeat potassium (3.1 mmol/L) this evening.
 """
 
 
-def demo(path):
+def demo_model(path):
+    """The demo model's configuration, weights as dequantised, and tokenizer."""
     import gguf
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -382,6 +384,11 @@ def demo(path):
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     digits, byte_level = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    return config, state, tokenizer
+
+
+def demo(path):
+    config, state, tokenizer = demo_model(path)
     ids = tokenizer.encode(NOTE).ids
 
     model = build(config, torch.float32)
@@ -433,10 +440,38 @@ def demo(path):
     print(len(ids), "tokens,", len(positions), "positions")
 
 
+def answers(path, shown):
+    """Log-probabilities of answers whose prompts `bmn classify` and `bmn extract` have shown: one JSON line each."""
+    config, state, _ = demo_model(path)
+    rounded = {name: w.to(torch.bfloat16).float() for name, w in state.items()}
+    model = build(config, torch.float32)
+    model.load_state_dict(rounded, strict=False)
+    narrow = build(config, torch.bfloat16)
+    narrow.load_state_dict(rounded, strict=False)
+
+    def logprobs(model, prompt, ids):
+        logits = torch.from_numpy(run(model, [prompt + ids])[len(prompt) - 1 : -1]).double()
+        return torch.log_softmax(logits, -1)[torch.arange(len(ids)), ids].numpy()
+
+    facts = []
+    for line in Path(shown).read_text().splitlines():
+        prompt = json.loads(line)["prompts"][0]
+        candidates = prompt.get("candidates") or [{"label": "answer", "ids": prompt["answer_ids"]}]
+        found = {"purpose": prompt["purpose"], "prompt_ids": prompt["prompt_ids"], "answers": []}
+        for candidate in candidates:
+            truth = logprobs(model, prompt["prompt_ids"], candidate["ids"])
+            difference = logprobs(narrow, prompt["prompt_ids"], candidate["ids"]) - truth
+            figures = {"logprobs": truth.tolist(), "bf16": difference.tolist()}
+            found["answers"].append({"label": candidate["label"], "ids": candidate["ids"]} | figures)
+        facts.append(found)
+    (GOLDEN / "demo" / "answers.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["tiny", "gguf", "demo"])
+    parser.add_argument("what", choices=["tiny", "gguf", "demo", "answers"])
     parser.add_argument("gguf", nargs="?")
+    parser.add_argument("shown", nargs="?", help="output of `bmn classify --show-prompt` and `bmn extract --show-prompt`")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.what == "tiny":
@@ -445,5 +480,7 @@ if __name__ == "__main__":
         quantised()
     elif arguments.gguf is None:
         parser.error("demo needs the GGUF file")
+    elif arguments.what == "answers":
+        answers(arguments.gguf, arguments.shown)
     else:
         demo(arguments.gguf)

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# `make test-gpu`: the tests of CUDA on this machine's GPU, then on the virtual one. Tests of faults, settings and counters, which
+# only the virtual GPU has, are skipped by name on the real one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+BMN_DEMO_MODEL=${BMN_DEMO_MODEL:-$(scripts/fetch.sh demo-model | tail -n 1)}
+export BMN_DEMO_MODEL
+[ -n "${CUDA_HOME:-}" ] || scripts/fetch-cuda.sh >/dev/null
+
+# What the tests would say one by one, said once.
+doctor=$(cargo run --locked --quiet -p bmn -- doctor --json)
+why=$(python3 -c '
+import json, sys
+cuda = json.loads(sys.argv[1]).get("cuda") or {}
+kernels, devices = cuda.get("kernels") or {}, cuda.get("devices") or []
+print(cuda.get("unusable") or kernels.get("none") or (devices[0].get("unusable") if devices else "no device") or "")
+' "$doctor")
+if [ -n "$why" ]; then
+    echo "make test-gpu: this machine's GPU cannot be used: $why" >&2
+    exit 1
+fi
+
+log=build/test-gpu.log
+mkdir -p build
+status=0
+for real in 1 0; do
+    [ "$real" = 1 ] && echo "== on this machine's GPU" || echo "== on the virtual GPU"
+    {
+        # shellcheck disable=SC2086
+        BMN_TEST_GPU=$real cargo test --locked --no-fail-fast -p biomistral-nlu-kernels -p biomistral-nlu -p vgpu \
+            --test attention --test gemm --test rows --test 'cuda*' ${TESTS:-} -- --show-output 2>&1 || touch build/test-gpu.failed
+    } | tee "$log"
+    grep '^SKIPPED ' "$log" | sort -u || true
+    [ ! -e build/test-gpu.failed ] || status=1
+    rm -f build/test-gpu.failed
+done
+exit "$status"
