@@ -43,9 +43,10 @@ mutants: cuda ## one-line mutants of the kernels against the kernel tests; MINUT
 test-training: cuda ## gradients, optimisers and whole runs on both devices; BMN_KILLS=50 kills a run fifty times
 	$(CARGO) test --locked -p biomistral-nlu --lib -- device::cpu::backward
 	$(CARGO) test --locked -p biomistral-nlu --test training --test cuda_training
-	$(CARGO) test --locked -p biomistral-nlu-kernels --test product
+	$(CARGO) test --locked -p biomistral-nlu-kernels --test product --test training
 	$(CARGO) test --locked -p biomistral-nlu-train
 	$(CARGO) test --locked -p bmn --test train
+	$(CARGO) test --locked -p bmn --test cuda a_run_trains
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh
