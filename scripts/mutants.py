@@ -19,6 +19,8 @@ CU = ROOT / "kernels/cu"
 OPERATORS = [  # kind, pattern, replacement
     ("barrier", r"__syncthreads\(\);", ";"),
     ("barrier", r"__syncwarp\(\);", ";"),
+    ("barrier", r"barrier<64>\([^;]*\);", ";"),
+    ("term", r"grows\[0\] \|\| grows\[1\]", "grows[0]"),
     ("wait", r"cp_async_wait<[^;]*>\(\);", ";"),
     ("wait", r"cp_async_wait<(.*) - 2>", r"cp_async_wait<\1 - 1>"),
     ("commit", r"cp_async_commit\(\);", ";"),
