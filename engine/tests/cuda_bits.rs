@@ -4,7 +4,7 @@
 
 mod common;
 
-use biomistral_nlu::model::{LanguageModel, Mistral};
+use biomistral_nlu::model::{LanguageModel, Mistral, Step};
 use common::bits::{self, Model, alone, config, random, read, text};
 use common::gpu::Gpu;
 use common::same_bits;
@@ -62,6 +62,37 @@ fn decoding_replays_graphs_and_they_change_nothing() {
     assert!(model.device().replays() >= 8, "{} replays", model.device().replays());
     let model: Model = model;
     assert!(same_bits(&last, &alone(&model, &tokens)));
+}
+
+#[test]
+fn every_number_of_rows_has_its_graph() {
+    let Some(gpu) = Gpu::take("every_number_of_rows_has_its_graph", "{}") else { return };
+    let model = Mistral::open(&random(&config(None), 7), gpu.cuda(), &[]).unwrap();
+    let mut s = LanguageModel::session(model.clone()).unwrap();
+    for rows in [1, 2, 4, 8] {
+        let texts: Vec<_> = (0..rows).map(|i| text(i, 12)).collect();
+        let ids: Vec<_> = texts.iter().map(|_| s.sequence(None).unwrap()).collect();
+        let before = model.device().replays();
+        let mut last = Vec::new();
+        // The prompts, then token by token all together: launched, captured, replayed four times.
+        for range in std::iter::once(0..6).chain((6..12).map(|token| token..token + 1)) {
+            let keep = [range.len() as u32 - 1];
+            let step = |(&sequence, text): (_, &'_ Vec<u32>)| (sequence, text[range.clone()].to_vec());
+            let chains: Vec<_> = ids.iter().zip(&texts).map(step).collect();
+            let steps =
+                chains.iter().map(|(sequence, chain)| Step { sequence: *sequence, chain, tree: &[], keep: &keep });
+            s.release_rows(&last);
+            last = s.forward(&steps.collect::<Vec<_>>()).unwrap();
+        }
+        assert!(model.device().replays() >= before + 4, "{rows} rows: {} replays", model.device().replays() - before);
+        let among: Vec<_> = last.iter().map(|&row| s.all_logits(row).unwrap()).collect();
+        let model: Model = model.clone();
+        for (among, text) in among.iter().zip(&texts) {
+            assert!(same_bits(among, &alone(&model, text)), "{rows} rows");
+        }
+        s.release_rows(&last);
+        ids.into_iter().for_each(|id| s.release(id));
+    }
 }
 
 #[test]

@@ -34,6 +34,15 @@ fn adapters_agree_with_peft_unmerged_and_merged() {
     parity::adapters_agree(&|checkpoint, merge| gpu.open(checkpoint, merge), FACTOR, "cuda");
 }
 
+/// On the virtual GPU, of as many tokens as are done in some seconds.
+#[test]
+fn demo_model_agrees_with_transformers() {
+    let Some(path) = common::demo_model("demo_model_agrees_with_transformers") else { return };
+    let Some(gpu) = Gpu::take("demo_model_agrees_with_transformers", "{}") else { return };
+    let tokens = if gpu.control.is_some() { 40 } else { usize::MAX };
+    parity::demo_model_agrees(&gpu.open(&Checkpoint::open(&path).unwrap(), &[]), FACTOR, tokens);
+}
+
 /// Rounding weights to 8 bits costs accuracy, two to three times the error of bf16 weights here, and stays within promise 7.
 const INT8_FACTOR: f64 = 2.0;
 

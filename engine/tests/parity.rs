@@ -40,5 +40,5 @@ fn adapters_agree_with_peft_unmerged_and_merged() {
 #[test]
 fn demo_model_agrees_with_transformers() {
     let Some(path) = common::demo_model("demo_model_agrees_with_transformers") else { return };
-    parity::demo_model_agrees(&open(&Checkpoint::open(&path).unwrap(), &[], Isa::detect()), FACTOR);
+    parity::demo_model_agrees(&open(&Checkpoint::open(&path).unwrap(), &[], Isa::detect()), FACTOR, usize::MAX);
 }
