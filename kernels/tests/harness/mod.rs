@@ -1,14 +1,17 @@
 //! What every kernel test needs: a device, guarded buffers, random numbers and the rule of comparison.
 //!
-//! The PTX is the crate's, or with `BMN_KERNELS_PTX` that of a folder (`make mutants` puts mutants there).
+//! What runs is what the engine would load: on the virtual GPU the crate's PTX, on a real one its machine code for that device;
+//! or with `BMN_KERNELS_PTX` the PTX of a folder (`make mutants` puts mutants there).
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // each test binary uses a part
 
+use biomistral_nlu_kernels::Code;
 use biomistral_nlu_kernels::table::{Kernel, Symbol};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
-    sys::CUfunction_attribute,
+    sys::{CUfunction_attribute, CUresult},
 };
+use cudarc::nvrtc::Ptx;
 use half::bf16;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,18 +66,30 @@ impl Device {
         }
     }
 
+    fn module(&self, file: &str) -> Arc<CudaModule> {
+        let context = self.stream.context();
+        if let Ok(folder) = std::env::var("BMN_KERNELS_PTX") {
+            println!("loaded {file}.ptx");
+            let ptx = std::fs::read_to_string(format!("{folder}/{file}.ptx")).unwrap();
+            return context.load_module(Ptx::from_src(ptx)).unwrap();
+        }
+        let image = biomistral_nlu_kernels::image(file).unwrap();
+        if self.control.is_none() {
+            let (major, minor) = context.compute_capability().unwrap();
+            if let Some(Code::Cubin(bytes)) = image.code(major as u32, minor as u32) {
+                match context.load_module(Ptx::from_binary(bytes.to_vec())) {
+                    // The virtual GPU in the place of the real one.
+                    Err(error) if error.0 == CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => {}
+                    loaded => return loaded.unwrap(),
+                }
+            }
+        }
+        context.load_module(Ptx::from_src(image.ptx)).unwrap()
+    }
+
     fn function(&self, symbol: &Symbol) -> CudaFunction {
         let mut modules = self.modules.lock().unwrap();
-        let module = modules.entry(symbol.file).or_insert_with(|| {
-            let ptx = match std::env::var("BMN_KERNELS_PTX") {
-                Ok(folder) => {
-                    println!("loaded {}.ptx", symbol.file);
-                    std::fs::read_to_string(format!("{folder}/{}.ptx", symbol.file)).unwrap()
-                }
-                Err(_) => biomistral_nlu_kernels::image(symbol.file).unwrap().ptx.to_owned(),
-            };
-            self.stream.context().load_module(cudarc::nvrtc::Ptx::from_src(ptx)).unwrap()
-        });
+        let module = modules.entry(symbol.file).or_insert_with(|| self.module(symbol.file));
         let mut functions = self.functions.lock().unwrap();
         let function = functions.entry(symbol.name).or_insert_with(|| {
             let function = module.load_function(symbol.name).unwrap();
