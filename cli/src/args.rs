@@ -58,6 +58,8 @@ pub enum Command {
     Data(DataCommand),
     /// Annotated documents from one format to another
     Convert(Convert),
+    /// Merge fine-tuned models and LoRA adapters, with DARE masking
+    Merge(Merge),
     /// Look at, check, convert or generate model files
     #[command(subcommand)]
     Model(ModelCommand),
@@ -488,6 +490,55 @@ pub struct Train {
     /// No progress
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// `bmn merge`
+#[derive(Args)]
+#[command(
+    long_about = "Merge fine-tuned models and LoRA adapters into a model: base + sum of weight * mask(difference) / (1 - drop).\n\
+    The difference of a model is that from the base, of an adapter its update; all in f32, rounded once to bf16.\n\
+    Without --drop and with one adapter this is plain LoRA merging; --subtract takes it out again, up to rounding.\n\
+    Streams tensor by tensor; the output folder appears whole or not at all, with merge.json saying what it was made of."
+)]
+#[command(
+    after_help = "Prints the folder. Masks follow from the seed, the source's number, the tensor and the element alone.\n\n\
+    Examples:\n  \
+    bmn merge --base M --adapter runs/first/adapter --out merged          # plain LoRA\n  \
+    bmn merge --base merged --adapter runs/first/adapter --subtract --out back\n  \
+    bmn merge --base M --adapter a --adapter b --as-adapter --out ab      # the mean of two adapters\n  \
+    bmn merge --base M --model M --model tuned --drop 0.2 --out dare      # as the reference system: M + 0.5 mask(tuned - M)/0.8"
+)]
+pub struct Merge {
+    /// Model that differences are taken from and added to: folder or .gguf file
+    #[arg(long, value_name = "PATH")]
+    pub base: PathBuf,
+    /// Fine-tuned model of the same shape; any number; the base itself counts as one that changed nothing
+    #[arg(long = "model", value_name = "PATH", required_unless_present = "adapters")]
+    pub models: Vec<PathBuf>,
+    /// PEFT LoRA folder; any number
+    #[arg(long = "adapter", value_name = "FOLDER")]
+    pub adapters: Vec<PathBuf>,
+    /// Weight of each model, then of each adapter, in their order [default: one over their number]
+    #[arg(long, value_name = "W,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub weights: Vec<f64>,
+    /// Share of each difference that is dropped at random (DARE)
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub drop: f64,
+    /// Keep what is not dropped as it is, instead of dividing it by 1 - P
+    #[arg(long)]
+    pub no_rescale: bool,
+    /// Decides what is dropped
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Take the differences away instead of adding them
+    #[arg(long)]
+    pub subtract: bool,
+    /// Write one PEFT adapter instead of a model; its rank is the sum of theirs
+    #[arg(long, conflicts_with = "models")]
+    pub as_adapter: bool,
+    /// Folder to create
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
 }
 
 /// `bmn doctor`

@@ -8,6 +8,7 @@ mod data;
 mod doctor;
 mod input;
 mod logits;
+mod merge;
 mod model;
 mod opening;
 mod progress;
@@ -58,6 +59,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Data(command) => data::data(&command),
+        Command::Merge(args) => merge::merge(&args),
         Command::Model(command) => model::model(&command),
         Command::Logits(args) => logits::logits(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),

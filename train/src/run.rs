@@ -10,22 +10,12 @@ use crate::plan::Plan;
 use crate::{Error, Result, Schedule, report};
 use biomistral_nlu::model::training::{Batch, StateValues, StepOptions};
 use biomistral_nlu::random::mix;
-use biomistral_nlu::weights::{Checkpoint, ModelTensor, write_adapter, write_model};
+use biomistral_nlu::weights::{Checkpoint, ModelTensor, copy_companions, write_adapter, write_model};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Files that belong to a model beside its weights.
-const COMPANIONS: [&str; 6] = [
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "generation_config.json",
-];
 
 /// What a run tells while it goes on.
 #[derive(Debug, Clone)]
@@ -273,18 +263,14 @@ impl Trainer {
             Method::Full => {
                 let folder = self.config.output.join("model");
                 remove(&folder)?;
-                write_model(config, &folder, &mut |_, _| true, &mut |name| {
+                let mut tensor = |name: &str| {
                     Ok(match self.learner.tensor(name)? {
                         StateValues::Full(values) => ModelTensor::Vector(values),
                         StateValues::Half(values) => ModelTensor::Matrix(values),
                     })
-                })?;
-                for name in COMPANIONS {
-                    let (from, to) = (self.config.model.join(name), folder.join(name));
-                    if from.is_file() {
-                        std::fs::copy(&from, &to).map_err(|e| Error::io(&to, e))?;
-                    }
-                }
+                };
+                let mut rest = |folder: &Path| copy_companions(&self.config.model, folder);
+                write_model(config, &folder, &mut |_, _| true, &mut tensor, &mut rest)?;
                 Ok(Outcome::Done(folder))
             }
         }

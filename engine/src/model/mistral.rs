@@ -91,7 +91,7 @@ impl<D: Device> Mistral<D> {
                 let (rows, cols) = p.shape(&config);
                 let mut host = checkpoint.matrix(&name(p.name()), rows, cols)?;
                 if let Some(part) = merge.iter().find(|m| m.layer == layer && p.name().ends_with(m.target)) {
-                    host = merged(&host, &part.a, &part.b, part.rank, part.scale);
+                    host = merged(&host, part);
                 }
                 matrix(host)
             };
@@ -218,20 +218,15 @@ impl<D: Device> LanguageModel for Mistral<D> {
     }
 }
 
-/// `bf16(W + scale·B·A)`; `W: [N, K]`, `A: [R, K]`, `B: [N, R]`.
-fn merged(w: &HostMatrix, a: &[bf16], b: &[bf16], rank: usize, scale: f32) -> HostMatrix {
-    let cols = w.cols;
-    let mut row = vec![0f32; cols];
-    let mut out = Vec::with_capacity(w.rows * cols);
+/// `bf16(W + scale·B·A)`, `W: [N, K]`.
+fn merged(w: &HostMatrix, part: &AdapterPart) -> HostMatrix {
+    let mut row = vec![0f32; w.cols];
+    let mut out = Vec::with_capacity(w.rows * w.cols);
     for n in 0..w.rows {
-        row.fill(0.0);
-        for r in 0..rank {
-            let factor = b[n * rank + r].to_f32();
-            row.iter_mut().zip(&a[r * cols..]).for_each(|(y, a)| *y += factor * a.to_f32());
-        }
-        out.extend(w.data[n * cols..][..cols].iter().zip(&row).map(|(w, y)| bf16::from_f32(w.to_f32() + scale * y)));
+        part.product_row(n, &mut row);
+        out.extend(w.data[n * w.cols..][..w.cols].iter().zip(&row).map(|(w, y)| bf16::from_f32(w.to_f32() + y)));
     }
-    HostMatrix { data: MatrixData::Owned(out), rows: w.rows, cols }
+    HostMatrix { data: MatrixData::Owned(out), rows: w.rows, cols: w.cols }
 }
 
 /// `cos, sin (p · theta^(-2i/D))`, angles in f64.

@@ -7,6 +7,7 @@ use crate::{Error, Result};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ impl Checkpoint {
     pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<HostMatrix> {
         let (tensor, dtype) = self.find(name, &[rows, cols])?;
         let map = &self.files[tensor.file].map;
-        let permuted = self.interleaved && [".q_proj.weight", ".k_proj.weight"].iter().any(|end| name.ends_with(end));
+        let permuted = self.permuted(name);
         let address = map.as_ptr() as usize + tensor.offset;
         if dtype == DType::Bf16 && address.is_multiple_of(2) && !permuted {
             pages::expect_streaming(map);
@@ -126,6 +127,24 @@ impl Checkpoint {
         });
         pages::release(map, tensor.offset..tensor.offset + tensor.bytes);
         Ok(HostMatrix { data: MatrixData::Pages(values), rows, cols })
+    }
+
+    /// Rows `rows` of the matrix `name`, or all of a vector, in f32; lets the system take the file's pages back.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::matrix`].
+    pub(super) fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let (tensor, dtype) = self.find(name, shape)?;
+        let map = &self.files[tensor.file].map;
+        let stored = &map[tensor.offset..tensor.offset + tensor.bytes];
+        let cols = shape.last().copied().unwrap_or(0).max(1);
+        let row_bytes = tensor.bytes / if shape.len() == 2 { shape[0] } else { 1 }.max(1);
+        out.par_chunks_mut(cols).zip(rows).for_each(|(out, row)| {
+            let row = if self.permuted(name) { gguf_model::interleaved_row(row, self.config.head_dim) } else { row };
+            to_f32(dtype, &stored[row * row_bytes..(row + 1) * row_bytes], out);
+        });
+        pages::release(map, tensor.offset..tensor.offset + tensor.bytes);
+        Ok(())
     }
 
     /// The vector `name`, `len` values in f32.
@@ -153,6 +172,11 @@ impl Checkpoint {
             self.check_extra(name, tensor)?;
         }
         Ok(())
+    }
+
+    /// Whether rows must come in another order than they are stored in.
+    fn permuted(&self, name: &str) -> bool {
+        self.interleaved && [".q_proj.weight", ".k_proj.weight"].iter().any(|end| name.ends_with(end))
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&TensorInfo, DType)> {

@@ -62,6 +62,24 @@ pub struct AdapterPart {
     pub b: Vec<bf16>,
 }
 
+impl AdapterPart {
+    /// Name of the weight that it changes.
+    pub fn weight_name(&self) -> String {
+        let target = TARGETS.iter().position(|target| *target == self.target).unwrap_or(0);
+        format!("{}.weight", module_name(self.layer, target))
+    }
+
+    /// `out = scale · (B A)[row, :]`, `[K]` f32, ranks in order.
+    pub fn product_row(&self, row: usize, out: &mut [f32]) {
+        out.fill(0.0);
+        for (b, a) in self.b[row * self.rank..][..self.rank].iter().zip(self.a.chunks(out.len())) {
+            let factor = b.to_f32();
+            out.iter_mut().zip(a).for_each(|(y, a)| *y += factor * a.to_f32());
+        }
+        out.iter_mut().for_each(|y| *y *= self.scale);
+    }
+}
+
 /// A LoRA adapter in memory, its shapes checked against the model.
 pub struct PeftAdapter {
     parts: Vec<AdapterPart>,

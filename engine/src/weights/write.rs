@@ -79,6 +79,32 @@ impl Checkpoint {
     }
 }
 
+/// Files beside the weights that belong to a model.
+pub const COMPANIONS: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "bmn.json",
+    "LICENSE",
+];
+
+/// Copies the [`COMPANIONS`] that the folder `model` has to `folder`; of a GGUF file there are none.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn copy_companions(model: &Path, folder: &Path) -> Result<()> {
+    for name in COMPANIONS {
+        let (from, to) = (model.join(name), folder.join(name));
+        if from.is_file() {
+            std::fs::copy(&from, &to).map_err(|e| Error::io(&to, e))?;
+        }
+    }
+    Ok(())
+}
+
 /// The values of one tensor: matrices in bf16, vectors in f32.
 pub enum ModelTensor {
     /// Of a vector.
@@ -88,20 +114,25 @@ pub enum ModelTensor {
 }
 
 /// Writes a HF folder of the tensors that `tensor(name)` returns, in the order of [`ModelConfig::tensors`]; vectors in f32.
+/// `rest` puts into the folder what else belongs there, before it gets its name.
 ///
 /// # Errors
-/// [`Error::Invalid`] where `folder` exists; [`Error::Io`]; [`Error::Cancelled`]; those of `tensor`.
+/// [`Error::Invalid`] where `folder` exists; [`Error::Io`]; [`Error::Cancelled`]; those of `tensor` and `rest`.
 pub fn write_model(
     config: &ModelConfig,
     folder: &Path,
     progress: Progress<'_>,
     tensor: &mut dyn FnMut(&str) -> Result<ModelTensor>,
+    rest: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<()> {
     let part = |(name, shape): (String, Vec<usize>)| Part { name, wide: shape.len() == 1, shape };
     let parts: Vec<Part> = config.tensors().map(part).collect();
-    write_folder(config, &parts, folder, SHARD, progress, &mut |part, sink| match tensor(&part.name)? {
-        ModelTensor::Vector(values) => sink(bytemuck::cast_slice(&values)),
-        ModelTensor::Matrix(values) => sink(bytemuck::cast_slice(&values)),
+    new_folder(folder, |temporary| {
+        write_files(config, &parts, temporary, SHARD, progress, &mut |part, sink| match tensor(&part.name)? {
+            ModelTensor::Vector(values) => sink(bytemuck::cast_slice(&values)),
+            ModelTensor::Matrix(values) => sink(bytemuck::cast_slice(&values)),
+        })?;
+        rest(temporary)
     })
 }
 
