@@ -4,7 +4,7 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help dist build cuda test-kernels test-gpu test-abi test-spark demo demo-model mistral-tokenizer test test-training bench fuzz lint fmt profile-virtual install clean kernel-report mutants
+.PHONY: help dist build cuda test-kernels test-gpu test-abi test-spark demo demo-model mistral-tokenizer test test-training bench bench-training fuzz lint fmt profile-virtual install clean kernel-report mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-training: cuda ## gradients, optimisers and whole runs on both devices; BMN
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh
+
+bench-training: build ## LoRA training and cross-entropy beside transformers + peft; ROUNDS=3 THREADS=2
+	@bench/run.sh training
 
 profile-virtual: ## what KERNEL=name does on the virtual GPU, per launch and source line; JSON=1, TEST=filter
 	$(CARGO) run --quiet -p vgpu --example profile -- $(KERNEL) $(if $(JSON),--json) $(if $(TEST),--test $(TEST))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: this engine beside llama.cpp, transformers, llguidance and xgrammar, same weights, same run. Installs those
-# into build/bench (4 GB, once); ROUNDS=5 and THREADS=2 by default, SEVEN_BILLION=1 adds 7B shapes (15 GB of disk).
+# into build/bench (4 GB, once); `run.sh training` measures training alone, beside transformers + peft. ROUNDS=5 and THREADS=2 by default, SEVEN_BILLION=1 adds 7B shapes (15 GB of disk).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,11 @@ if ! cmp -s bench/requirements.txt "$venv/installed"; then
 fi
 model=$(scripts/fetch.sh demo-model | tail -n 1)
 [ -d "$out/demo-hf" ] || target/release/bmn model convert "$model" "$out/demo-hf"
+if [ "${1:-}" = training ]; then
+    cargo build --release --locked --quiet -p biomistral-nlu --example training_kernels
+    exec "$venv/bin/python" bench/peers_training.py --bmn target/release/bmn --kernels target/release/examples/training_kernels \
+        --model "$model" --hf "$out/demo-hf" --out "$out" --rounds "${ROUNDS:-3}" --threads "${THREADS:-2}"
+fi
 "$venv/bin/python" bench/run.py --bmn target/release/bmn --model "$model" \
     --hf "$out/demo-hf" --python "$venv/bin/python" --out "$out" --rounds "${ROUNDS:-5}" --threads "${THREADS:-2}"
 # The span constraint by itself: tables on stderr, JSON lines in the folder.

@@ -66,7 +66,11 @@ impl Lines {
                     self.plain(&line);
                 }
             }
-            Event::Validation { step, loss } => self.below(&format!("step {step}: validation loss {loss:.4}")),
+            Event::Validation { step, loss, answers } => {
+                let accuracy = answers.accuracy().map_or(String::new(), |x| format!(", accuracy {x:.3}"));
+                let f1 = answers.f1().map_or(String::new(), |x| format!(", F1 {x:.3}"));
+                self.below(&format!("step {step}: validation loss {loss:.4}{accuracy}{f1}"));
+            }
             Event::Saved { step } => self.below(&format!("step {step}: saved")),
         }
     }

@@ -4,6 +4,7 @@
 #[path = "../../train/tests/common/mod.rs"]
 mod fixture;
 
+use biomistral_nlu_train::{Event, Trainer};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -74,4 +75,54 @@ fn a_plan_is_printed_and_mistakes_are_named() {
     fixture::fixture(folder.path(), "lora", "colour = \"red\"");
     let (code, _, err) = bmn(&["train", "--config", "config.toml"]);
     assert!(code == 1 && err.contains("colour"), "{err}");
+}
+
+/// A limit on the size of files stands for the disk: state.safetensors of the fixture takes some 70 KB.
+#[test]
+fn a_full_disk_ends_the_run_by_name_and_leaves_the_last_state() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture::fixture(folder.path(), "lora", "");
+    assert!(train(folder.path(), "through").status().unwrap().success());
+    let mut config = fixture::config(folder.path(), "run");
+    config.run.save_every = 1;
+    let stop = |event: Event| !matches!(event, Event::Saved { step: 4 });
+    Trainer::new(config, false).unwrap().run(&mut { stop }).unwrap();
+    let run = train(folder.path(), "run");
+    let command = format!("trap '' XFSZ; ulimit -f 60; exec {} \"$@\"", env!("CARGO_BIN_EXE_bmn"));
+    let ended = Command::new("sh").args(["-c", &command, "sh"]).args(run.get_args()).output().unwrap();
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && error.contains("state.safetensors"), "{error}");
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(folder.path().join("run/checkpoints")).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["step-00000003", "step-00000004"]);
+    assert!(train(folder.path(), "run").status().unwrap().success());
+    let adapter = |output: &str| std::fs::read(folder.path().join(output).join("adapter/adapter_model.safetensors"));
+    assert!(adapter("run").unwrap() == adapter("through").unwrap());
+}
+
+#[test]
+fn peft_computes_the_same_with_an_adapter_written_here() {
+    let python = std::env::var_os("BMN_PYTHON");
+    let has_peft = |python: &std::ffi::OsString| {
+        let ran = Command::new(python).args(["-c", "import peft"]).stderr(Stdio::null()).status();
+        ran.is_ok_and(|status| status.success())
+    };
+    let Some(python) = python.filter(has_peft) else {
+        println!(
+            "SKIPPED peft_computes_the_same_with_an_adapter_written_here: set BMN_PYTHON to one with transformers and peft"
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fixture::fixture(folder.path(), "lora", "");
+    assert!(train(folder.path(), "run").status().unwrap().success());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python/peft_parity.py");
+    let paths = ["model", "run/adapter"].map(|name| folder.path().join(name));
+    let ran = Command::new(python).arg(script).arg(env!("CARGO_BIN_EXE_bmn")).args(paths).output().unwrap();
+    println!("{}", String::from_utf8_lossy(&ran.stdout));
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }

@@ -13,7 +13,8 @@ fn help_and_version_exit_0_on_stdout() {
     }
     let verbs = run(&["--help"], b"").out;
     for verb in
-        "extract events classify relate answer entail similar view model logits tokenize doctor bench".split(' ')
+        "extract events classify relate answer entail similar view train merge model logits tokenize doctor bench"
+            .split(' ')
     {
         assert!(verbs.contains(&format!("\n  {verb} ")), "{verb}");
     }
@@ -34,6 +35,9 @@ fn wrong_usage_exits_2_on_stderr() {
         &["extract", "--model", "m", "--device", "tpu", "--labels", "A"],
         &["relate", "--model", "m", "--labels", "A", "--relations", "x=A"],
         &["tokenize", "--model", "m", "-", "-"],
+        &["merge", "--base", "m", "--out", "o"],
+        &["merge", "--base", "m", "--out", "o", "--model", "n", "--weights", "1,2"],
+        &["merge", "--base", "m", "--out", "o", "--model", "n", "--as-adapter"],
     ] {
         let ran = run(args, b"");
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}: {}", ran.err);

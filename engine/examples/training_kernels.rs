@@ -1,6 +1,7 @@
 //! Speed of the CPU device's training operations in GFLOP/s, best of many, at the shapes of the demo model.
 //!
-//! `cargo run --release -p biomistral-nlu --example training_kernels [threads ...]`
+//! `cargo run --release -p biomistral-nlu --example training_kernels [threads ...]`; `--cross-entropy THREADS` prints that one's
+//! seconds and the peak of its memory as JSON.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use biomistral_nlu::device::cpu::{Buffer, Cpu, CpuMatrix, CpuOptions};
@@ -47,7 +48,39 @@ fn report(threads: usize, what: &str, flops: usize, runs: usize, mut run: impl F
     println!("{what:40} {:8.2} ms {:7.1} GFLOP/s", best * 1e3, flops as f64 / best / 1e9);
 }
 
+/// MiB that this process has, or had at most since the mark was reset.
+fn memory(key: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn cross_entropy(threads: usize) {
+    let cpu = Cpu::new(CpuOptions { threads: Some(threads), isa: None }).unwrap();
+    let (v, c) = (49_152, 576);
+    let (head, x) = (matrix(&cpu, v, c), halves(&cpu, T * c));
+    let mut dx = cpu.buffer(T * c).unwrap();
+    cpu.write(&mut dx, 0, &vec![1.0; T * c]).unwrap();
+    let targets: Vec<u32> = (0..T as u32).collect();
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = memory("VmRSS");
+    let mut seconds: Vec<f64> = (0..4)
+        .map(|_| {
+            let start = Instant::now();
+            let gradient = LossGradient { weight: 1.0, dx: &mut dx, dhead: None };
+            cpu.pass(|| cpu.cross_entropy(&x, &head, &targets, Some(gradient))).unwrap();
+            start.elapsed().as_secs_f64()
+        })
+        .skip(1)
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    println!("{{\"seconds\": {}, \"mib\": {}}}", seconds[1], memory("VmHWM") - before);
+}
+
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("--cross-entropy") {
+        return cross_entropy(std::env::args().nth(2).unwrap().parse().unwrap());
+    }
     let threads: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     for threads in if threads.is_empty() { vec![1, 2] } else { threads } {
         let cpu = Cpu::new(CpuOptions { threads: Some(threads), isa: None }).unwrap();

@@ -118,11 +118,29 @@ fn the_gradient_of_dropout_is_the_slope_of_the_loss_with_the_same_masks() {
     assert!((slope - 1.0).abs() < 0.1, "slope {slope} of the gradient's");
 }
 
+/// The adapter as LoRA begins: every `B` is 0.
+fn start_afresh(learner: &mut Learner<Cpu>) {
+    let before = values(learner);
+    let mut load = |name: &str| {
+        let mut values = before[name].clone();
+        if name.ends_with("lora_B.weight") {
+            values.fill(0.0);
+        }
+        Ok(StateValues::Full(values))
+    };
+    learner.load(&mut load).unwrap();
+}
+
 #[test]
 fn ten_steps_follow_the_losses_of_torch() {
     for (name, kind, tuning) in golden_cases() {
         follow_torch(name, kind, &mut learner(name, Isa::detect(), 2, &tuning), 10);
     }
+    // LoRA begins with every B at 0; the golden adapter's are random and change this small model so much that transformers
+    // and peft in bf16 miss their own losses in f32 by up to 1.3e-3 (`bf16_losses`).
+    let mut learner = learner("mistral_window", Isa::detect(), 2, &lora(0.0));
+    start_afresh(&mut learner);
+    follow_torch("mistral_window", "fresh", &mut learner, 10);
 }
 
 #[test]

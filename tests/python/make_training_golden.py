@@ -53,10 +53,18 @@ def open_adapted(name, dtype):
     return PeftModel.from_pretrained(open_model(name, dtype), folder, is_trainable=True, autocast_adapter_dtype=False).to(dtype)
 
 
+def fresh(model):
+    """The model with every B of its adapter 0, as LoRA begins."""
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.zero_()
+    return model
+
+
 def losses(model, examples, decay):
     """Losses of ten steps of AdamW in float32, clipped to a norm of 1; the model computes with matrices rounded to bf16."""
     tuned = [p for p in model.parameters() if p.requires_grad]
-    masters = [p.detach().clone().requires_grad_() for p in tuned]
+    masters = [p.detach().float().clone().requires_grad_() for p in tuned]
     groups = [{"params": [m for m in masters if m.dim() > 1], "weight_decay": decay}]
     groups.append({"params": [m for m in masters if m.dim() == 1], "weight_decay": 0.0})
     optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=RATE, betas=(0.9, 0.999), eps=1e-8)
@@ -68,7 +76,7 @@ def losses(model, examples, decay):
         value = loss(model, examples)
         value.backward()
         for p, master in zip(tuned, masters):
-            master.grad = p.grad.clone()
+            master.grad = p.grad.float().clone()
         norms.append(torch.nn.utils.clip_grad_norm_(masters, 1.0).item())
         optimiser.step()
         values.append(value.item())
@@ -95,6 +103,10 @@ def main():
         facts = {"labels": [labels for _, labels in batch(name)], "full": make(name, "full", open_model)}
         if TINY[name].get("adapters"):
             facts["lora"] = make(name, "lora", open_adapted)
+            # What transformers and peft themselves lose by computing in bf16.
+            facts["lora"]["bf16_losses"] = losses(open_adapted(name, torch.bfloat16), batch(name), 0.1)[0]
+            curve, norms = losses(fresh(open_adapted(name, torch.float32)), batch(name), 0.1)
+            facts["fresh"] = {"losses": curve, "norms": norms}
         (GOLDEN / name / "training" / "case.json").write_text(json.dumps(facts, indent=1) + "\n")
         print(name, facts["full"]["losses"], facts.get("lora", {}).get("losses"))
 

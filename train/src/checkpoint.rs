@@ -49,13 +49,26 @@ fn bytes(values: &StateValues) -> (&'static str, usize, &[u8]) {
     }
 }
 
-/// Writes a checkpoint to `folder` and removes all but the last two.
+/// Writes a checkpoint to `folder` and removes all but the last two. On failure the others are as they were.
 pub fn save<D: Backward>(folder: &Path, facts: &mut Facts, learner: &Learner<D>) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let name = format!("step-{:08}", facts.step);
     let temporary = folder.join(format!("unfinished-{name}"));
     clear(&temporary)?;
     std::fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
+    if let Err(error) = write(&temporary, facts, learner) {
+        // A full disk: make room; the first error is the one to report.
+        let _ = clear(&temporary);
+        return Err(error);
+    }
+    let to = folder.join(&name);
+    clear(&to)?;
+    std::fs::rename(&temporary, &to).and_then(|()| File::open(folder)?.sync_all()).map_err(|e| Error::io(&to, e))?;
+    let all = list(folder)?;
+    all[..all.len().saturating_sub(KEPT)].iter().try_for_each(|old| clear(old))
+}
+
+fn write<D: Backward>(temporary: &Path, facts: &mut Facts, learner: &Learner<D>) -> Result<()> {
     let path = temporary.join(STATE);
     let io = |e| Error::io(&path, e);
     let (mut table, mut at) = (Map::new(), 0);
@@ -85,12 +98,7 @@ pub fn save<D: Backward>(folder: &Path, facts: &mut Facts, learner: &Learner<D>)
     let io = |e| Error::io(&path, e);
     let text = serde_json::to_string_pretty(facts).map_err(|e| Error::internal(e.to_string()))?;
     let mut file = File::create(&path).map_err(io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-    let to = folder.join(&name);
-    clear(&to)?;
-    std::fs::rename(&temporary, &to).and_then(|()| File::open(folder)?.sync_all()).map_err(|e| Error::io(&to, e))?;
-    let all = list(folder)?;
-    all[..all.len().saturating_sub(KEPT)].iter().try_for_each(|old| clear(old))
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
 }
 
 /// Removes a folder, if it is there.

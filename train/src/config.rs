@@ -175,6 +175,8 @@ pub struct RunOptions {
     pub save_every: u64,
     /// Steps from one validation to the next; 0 for none before the end.
     pub validate_every: u64,
+    /// Validation records that the engine answers each time, taken evenly from all that ask for a choice or spans.
+    pub answers: usize,
     /// A step whose loss is above this multiple of the mean of the last 32 ends the run; 0 for no limit.
     pub spike: f64,
 }
@@ -190,6 +192,7 @@ impl Default for RunOptions {
             threads: 0,
             save_every: 100,
             validate_every: 0,
+            answers: 100,
             spike: 5.0,
         }
     }

@@ -1,5 +1,6 @@
 //! Examples and their order: records of JSON lines, encoded as inference will ask, sampled and shuffled by seed.
 
+use crate::answers::Ask;
 use crate::config::{Config, Corpus, Labels, TooLong};
 use crate::{Error, Result};
 use biomistral_nlu::random::mix;
@@ -8,6 +9,7 @@ use biomistral_nlu::text::{ChatTemplate, Message, Tokenizer};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// One line of a corpus. Other keys, of the reference system's files, are not read.
 #[derive(Deserialize)]
@@ -36,6 +38,19 @@ pub struct Example {
     pub line: usize,
     /// Name of the task, or of the corpus, in the record; the file's name where it has neither.
     pub group: String,
+    /// What it asks the engine, where that was wanted and can be told.
+    pub question: Option<Box<Question>>,
+}
+
+/// A validation record as a question to the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Tokens before the answer.
+    pub prompt: usize,
+    /// Plain text that stands before the answer in its segment.
+    pub before: String,
+    /// What is asked.
+    pub ask: Ask,
 }
 
 impl Example {
@@ -62,7 +77,7 @@ pub struct Data {
 
 /// Turns records into tokens.
 pub struct Encoder {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     frame: Frame,
     labels: Labels,
     max_tokens: usize,
@@ -80,7 +95,7 @@ impl Encoder {
         };
         let frame = Frame::new(template, &tokenizer)?;
         let Config { labels, max_tokens, too_long, .. } = *config;
-        Ok(Encoder { tokenizer, frame, labels, max_tokens, too_long })
+        Ok(Encoder { tokenizer: Arc::new(tokenizer), frame, labels, max_tokens, too_long })
     }
 
     /// What the answers depend on besides the records.
@@ -89,7 +104,7 @@ impl Encoder {
     }
 
     /// One line; `None` for an example that is too long and may be left out. `place` names the line in errors.
-    fn example(&self, line: &str, place: (usize, usize), name: &str) -> Result<Option<Example>> {
+    fn example(&self, line: &str, place: (usize, usize), name: &str, asks: bool) -> Result<Option<Example>> {
         let at = || format!("{name}, line {}", place.1);
         // The parser's message may quote the text.
         let record: Record = serde_json::from_str(line).map_err(|e| {
@@ -120,11 +135,18 @@ impl Encoder {
             };
         }
         let group = record.task.or(record.corpus).unwrap_or_else(|| name.to_string());
-        Ok(Some(Example { tokens, from, corpus: place.0, line: place.1, group }))
+        let asked = if asks { before.last().and_then(|message| Ask::read(&message.content, answer)) } else { None };
+        let question = asked.map(|ask| Box::new(Question { prompt: prompt.ids.len(), before: prompt.before, ask }));
+        Ok(Some(Example { tokens, from, corpus: place.0, line: place.1, group, question }))
     }
 
-    /// Reads the corpora, of each the share that its rate says, drawn by `seed`.
-    pub fn read(&self, corpora: &[Corpus], seed: u64) -> Result<Data> {
+    /// The tokenizer, and the token that ends an answer.
+    pub fn decoding(&self) -> (&Arc<Tokenizer>, u32) {
+        (&self.tokenizer, self.frame.terminator())
+    }
+
+    /// Reads the corpora, of each the share that its rate says, drawn by `seed`; with `asks`, as questions too.
+    pub fn read(&self, corpora: &[Corpus], seed: u64, asks: bool) -> Result<Data> {
         let mut hash = Sha256::new();
         let mut data = Data { examples: Vec::new(), dropped: vec![0; corpora.len()], hash: String::new() };
         for (number, corpus) in corpora.iter().enumerate() {
@@ -139,7 +161,7 @@ impl Encoder {
             chosen.truncate(take);
             chosen.sort_unstable();
             for i in chosen {
-                match self.example(lines[i].1, (number, lines[i].0 + 1), &name)? {
+                match self.example(lines[i].1, (number, lines[i].0 + 1), &name, asks)? {
                     Some(example) => data.examples.push(example),
                     None => data.dropped[number] += 1,
                 }
@@ -195,7 +217,8 @@ mod tests {
 
     #[test]
     fn every_epoch_sees_every_example_once_in_another_order() {
-        let example = |line| Example { tokens: vec![1, 2], from: 1, corpus: 0, line, group: String::new() };
+        let example =
+            |line| Example { tokens: vec![1, 2], from: 1, corpus: 0, line, group: String::new(), question: None };
         let data = Data { examples: (0..23).map(example).collect(), dropped: vec![0], hash: String::new() };
         assert_eq!(data.steps(5), 5);
         let epoch = |from: u64, seed| -> Vec<usize> { (from..from + 5).flat_map(|n| data.batch(n, 5, seed)).collect() };
@@ -220,7 +243,8 @@ mod tests {
 
     #[test]
     fn rows_predict_the_next_token_where_it_counts() {
-        let example = Example { tokens: vec![5, 6, 7, 8], from: 2, corpus: 0, line: 1, group: String::new() };
+        let group = String::new();
+        let example = Example { tokens: vec![5, 6, 7, 8], from: 2, corpus: 0, line: 1, group, question: None };
         assert_eq!(example.labels().collect::<Vec<_>>(), [None, Some(7), Some(8), None]);
         assert_eq!(example.labelled(), 2);
         let all = Example { from: 1, ..example };

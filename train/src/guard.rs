@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn jumps_and_what_is_no_number_are_stopped_by_name() {
-        let example = Example { tokens: vec![1, 2], from: 1, corpus: 0, line: 7, group: String::new() };
+        let group = String::new();
+        let example = Example { tokens: vec![1, 2], from: 1, corpus: 0, line: 7, group, question: None };
         let files = ["notes.jsonl".to_string()];
         let mut guard = Guard::default();
         let mut check = |loss, norm| guard.check(3, loss, norm, 5.0, &[&example], &files);

@@ -8,10 +8,11 @@ use biomistral_nlu::device::DeviceChoice;
 use biomistral_nlu::device::cpu::{Cpu, CpuOptions};
 #[cfg(feature = "cuda")]
 use biomistral_nlu::device::cuda::{Cuda, CudaOptions};
-use biomistral_nlu::model::Mistral;
 use biomistral_nlu::model::training::{Batch, Learner, StateValues, StepOptions};
+use biomistral_nlu::model::{LanguageModel, Mistral};
 use biomistral_nlu::weights::{AdapterPart, Checkpoint};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A learner on any device.
 pub(crate) enum AnyLearner {
@@ -54,6 +55,11 @@ impl AnyLearner {
         let mut learner = Learner::new(Mistral::open(base, cpu, &[])?, &tuning)?;
         learner.keep_blocks(plan.kept.0);
         Ok(AnyLearner::Cpu(Box::new(learner)))
+    }
+
+    /// The model with the weights as they are now.
+    pub fn model(&self) -> Arc<dyn LanguageModel> {
+        on!(self, l => l.model().clone() as Arc<dyn LanguageModel>)
     }
 
     pub fn fingerprint(&self) -> String {

@@ -5,6 +5,7 @@
 //! any number of threads and after any number of interruptions.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod answers;
 mod checkpoint;
 mod config;
 mod data;
@@ -17,9 +18,10 @@ mod report;
 mod run;
 mod schedule;
 
+pub use answers::{Ask, Score};
 pub use biomistral_nlu::{Error, Result};
 pub use config::{Config, Corpus, Labels, Method, OptimiserOptions, RunOptions, ScheduleKind, TooLong, TuningOptions};
-pub use data::{Data, Example};
+pub use data::{Data, Example, Question};
 pub use plan::Plan;
 pub use report::html;
 pub use run::{Event, Outcome, Trainer, plan};

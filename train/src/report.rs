@@ -35,6 +35,10 @@ pub fn html(config: &Config, plan: &Plan, origin: &[(String, String)], lines: &[
             "Loss per token: training (blue), validation (red)",
             vec![curve("loss", "#2a6fb0"), curve("validation", "#c0392b")],
         ),
+        (
+            "Validation: accuracy of choices (blue), F1 of spans (red)",
+            vec![curve("accuracy", "#2a6fb0"), curve("f1", "#c0392b")],
+        ),
         ("Norm of the gradients", vec![curve("norm", "#2a6fb0")]),
         ("Learning rate", vec![curve("rate", "#2a6fb0")]),
         ("Resident memory, MiB", vec![curve("memory_mib", "#2a6fb0")]),

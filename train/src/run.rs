@@ -1,5 +1,6 @@
 //! A run: steps, validation, checkpoints, result.
 
+use crate::answers::{self, Score};
 use crate::checkpoint::{self, Facts};
 use crate::config::{Config, Method};
 use crate::data::{Data, Encoder, Example, passes};
@@ -8,6 +9,7 @@ use crate::learner::AnyLearner;
 use crate::metrics::{self, Metrics};
 use crate::plan::Plan;
 use crate::{Error, Result, Schedule, report};
+use biomistral_nlu::decode::{Decoder, DecoderOptions, Scores};
 use biomistral_nlu::model::training::{Batch, StateValues, StepOptions};
 use biomistral_nlu::random::mix;
 use biomistral_nlu::weights::{Checkpoint, ModelTensor, copy_companions, write_adapter, write_model};
@@ -41,6 +43,8 @@ pub enum Event {
         step: u64,
         /// Mean loss per token that counts.
         loss: f64,
+        /// Answers of the engine to records that ask for a choice or spans.
+        answers: Score,
     },
     /// A checkpoint is on disk.
     Saved {
@@ -63,6 +67,7 @@ pub struct Trainer {
     config: Config,
     plan: Plan,
     data: Data,
+    encoder: Encoder,
     validation: Data,
     learner: AnyLearner,
     origin: Vec<(String, String)>,
@@ -73,7 +78,7 @@ pub struct Trainer {
 
 /// Reads the examples of `config` and says what the run will need, without loading the weights.
 pub fn plan(config: &Config) -> Result<Plan> {
-    let data = Encoder::new(config)?.read(&config.train, config.seed)?;
+    let data = Encoder::new(config)?.read(&config.train, config.seed, false)?;
     Plan::new(config, Checkpoint::open(&config.model)?.config(), &data)
 }
 
@@ -85,8 +90,8 @@ impl Trainer {
     /// that has a run already; with it, a checkpoint of another configuration, model or data.
     pub fn new(config: Config, resume: bool) -> Result<Self> {
         let encoder = Encoder::new(&config)?;
-        let data = encoder.read(&config.train, config.seed)?;
-        let validation = encoder.read(&config.validation, config.seed)?;
+        let data = encoder.read(&config.train, config.seed, false)?;
+        let validation = encoder.read(&config.validation, config.seed, true)?;
         let labelled: usize = data.examples.iter().map(Example::labelled).sum();
         if labelled == 0 {
             return Err(Error::invalid("training: expected examples with tokens that count, found none"));
@@ -125,7 +130,7 @@ impl Trainer {
             facts = stored;
         }
         let metrics = Metrics::open(&config.output.join("metrics.jsonl"), facts.step)?;
-        Ok(Trainer { config, plan, data, validation, learner, origin, base, facts, metrics })
+        Ok(Trainer { config, plan, data, encoder, validation, learner, origin, base, facts, metrics })
     }
 
     /// What the run needs.
@@ -162,8 +167,8 @@ impl Trainer {
             let mut go_on = tell(Event::Step { step, loss, rate, speed, left, memory });
             let RunPoint { validate, save } = self.point(number, steps);
             if validate {
-                let loss = self.validate()?;
-                go_on &= tell(Event::Validation { step: number, loss });
+                let (loss, answers) = self.validate()?;
+                go_on &= tell(Event::Validation { step: number, loss, answers });
             }
             if save || !go_on {
                 self.facts.losses = guard.losses.clone();
@@ -215,8 +220,8 @@ impl Trainer {
         Ok((loss, tokens))
     }
 
-    /// Mean loss of the validation corpora, all together and by group.
-    fn validate(&mut self) -> Result<f64> {
+    /// Mean loss of the validation corpora and scores of the engine's answers, all together; in the metrics also by group.
+    fn validate(&mut self) -> Result<(f64, Score)> {
         let mut groups: BTreeMap<String, (f64, usize)> = BTreeMap::new();
         let lengths: Vec<usize> = self.validation.examples.iter().map(|example| example.tokens.len()).collect();
         for range in passes(&lengths, self.config.run.pass_tokens) {
@@ -233,8 +238,36 @@ impl Trainer {
         let loss = sum / count.max(1) as f64;
         let by_group: BTreeMap<&String, f64> =
             groups.iter().map(|(group, (sum, count))| (group, sum / (*count).max(1) as f64)).collect();
-        self.metrics.write(&json!({"step": self.facts.step, "validation": loss, "groups": by_group}))?;
-        Ok(loss)
+        let scores = self.answers()?;
+        let all = scores.get("").copied().unwrap_or_default();
+        let answers: BTreeMap<&String, serde_json::Value> =
+            scores.iter().filter(|(group, _)| !group.is_empty()).map(|(group, score)| (group, score.json())).collect();
+        self.metrics.write(&json!({
+            "step": self.facts.step, "validation": loss, "groups": by_group, "accuracy": all.accuracy(), "f1": all.f1(),
+            "answers": answers,
+        }))?;
+        Ok((loss, all))
+    }
+
+    /// Scores of the engine's answers with the weights as they are now.
+    fn answers(&self) -> Result<BTreeMap<String, Score>> {
+        let asked: Vec<&Example> = self.validation.examples.iter().filter(|e| e.question.is_some()).collect();
+        let take = asked.len().min(self.config.run.answers);
+        if take == 0 {
+            return Ok(BTreeMap::new());
+        }
+        let chosen: Vec<&Example> = (0..take).map(|i| asked[i * asked.len() / take]).collect();
+        let model = self.learner.model();
+        let parts = self.learner.adapter()?;
+        let adapter = if parts.is_empty() { None } else { Some(model.load_adapter(&parts)?) };
+        let options = DecoderOptions { scores: Scores::None, ..DecoderOptions::new(model.config()) };
+        let mut decoder = Decoder::new(model.clone().session()?, options);
+        let (tokenizer, terminator) = self.encoder.decoding();
+        let scores = answers::score(&mut decoder, tokenizer, terminator, adapter, &chosen);
+        if let Some(adapter) = adapter {
+            model.unload_adapter(adapter);
+        }
+        scores
     }
 
     /// Writes the report beside the metrics.

@@ -54,10 +54,17 @@ fn interrupted_runs_end_in_the_same_bits() {
         // A random model that stays as it is gives an adapter little to work with; full tuning learns by heart.
         let factor = if method == "lora" { 0.98 } else { 0.5 };
         assert!(losses[19] < factor * losses[0] && validation[2] < validation[0], "{losses:?} {validation:?}");
+        let last = lines.iter().rfind(|line| line["validation"].is_f64()).unwrap();
+        assert!(last["accuracy"].as_f64().is_some_and(|x| (0.0..=1.0).contains(&x)), "{last}");
+        assert!(last["f1"].as_f64().is_some_and(|x| (0.0..=1.0).contains(&x)), "{last}");
+        assert!(last["answers"]["t2"]["f1"].is_null() && last["answers"]["t0"]["accuracy"].is_null(), "{last}");
+        if method == "full" {
+            assert_eq!(last["accuracy"], 1.0, "{last}");
+        }
         let groups = lines.iter().find(|line| line["groups"].is_object()).unwrap()["groups"].as_object().unwrap();
         assert_eq!(groups.keys().collect::<Vec<_>>(), ["t0", "t1", "t2"]);
         let report = std::fs::read_to_string(folder.path().join("through/report.html")).unwrap();
-        assert!(report.matches("<svg").count() == 4 && report.matches("<polyline").count() == 5);
+        assert!(report.matches("<svg").count() == 5 && report.matches("<polyline").count() == 7);
         let checkpoints = std::fs::read_dir(folder.path().join("stopped/checkpoints")).unwrap();
         assert_eq!(checkpoints.count(), 2);
         if method == "lora" {

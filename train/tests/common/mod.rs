@@ -30,9 +30,14 @@ pub fn fixture(folder: &Path, method: &str, extra: &str) {
         let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/tokenizer_model/tiny.model");
         std::fs::copy(tokenizer, model.join("tokenizer.model")).unwrap();
         let record = |i: usize| {
-            let answer = ["Drug: aspirin", "Drug: None", "(A) smoker"][i % 3];
+            let (question, answer) = [
+                (format!("Drugs?\\nMedical text:{i}, take aspirin."), "Drug: aspirin"),
+                (format!("Drugs?\\nMedical text:{i}, take aspirin."), "Drug: None"),
+                (format!("Note {i}?\\n(A) smoker\\n(B) never"), "(A) smoker"),
+            ][i % 3]
+                .clone();
             format!(
-                "{{\"messages\": [{{\"role\": \"user\", \"content\": \"Note {i}: take aspirin.\"}}, \
+                "{{\"messages\": [{{\"role\": \"user\", \"content\": \"{question}\"}}, \
                  {{\"role\": \"assistant\", \"content\": \"{answer}\"}}], \"task\": \"t{}\"}}\n",
                 i % 3
             )

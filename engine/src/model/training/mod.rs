@@ -67,6 +67,11 @@ impl<D: Backward> Learner<D> {
         Ok(Learner { tuned, parameters, gradients, moments, keep, h, saved: Vec::new(), work, model })
     }
 
+    /// The model, for answers with the weights as they are now; full tuning goes on once nobody else holds it.
+    pub fn model(&self) -> &Arc<Mistral<D>> {
+        &self.model
+    }
+
     /// Shape of the model.
     pub fn config(&self) -> &ModelConfig {
         &self.model.config

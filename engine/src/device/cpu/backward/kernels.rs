@@ -508,7 +508,11 @@ mod avx512 {
             }
             let (mut a, mut b) = (a.as_ptr().add(m), b.as_ptr());
             for _ in 0..pairs {
-                let bs: [__m512i; V] = std::array::from_fn(|v| _mm512_loadu_si512(b.add(v * LANES).cast()));
+                // Not `from_fn`: its closure may stay a call of its own, which spills every accumulator.
+                let mut bs = [_mm512_setzero_si512(); V];
+                for (v, x) in bs.iter_mut().enumerate() {
+                    *x = _mm512_loadu_si512(b.add(v * LANES).cast());
+                }
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let x = _mm512_set1_epi32(*a.add(i) as i32);
                     for (sum, b) in sums.iter_mut().zip(bs) {

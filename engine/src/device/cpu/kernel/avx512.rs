@@ -284,13 +284,18 @@ fn pack_group(rows: &[&[bf16]], pairs: &mut [u32], stride: usize, cols: usize, a
 #[inline]
 pub unsafe fn transpose(row: impl Fn(usize) -> __m512i, place: impl Fn(usize) -> *mut u32) {
     // Blocks of 4 × 4: quarter q of c[g][j] is column 4q + j of rows 4g..4g+4 ...
-    let c: [[__m512i; 4]; 4] = std::array::from_fn(|g| {
-        let (a, b, c, d) = (row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3));
-        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
-        let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
-        let (low, high) = (_mm512_unpacklo_epi64, _mm512_unpackhi_epi64);
-        [low(ab, cd), high(ab, cd), low(ef, gh), high(ef, gh)]
-    });
+    let mut c = [[_mm512_setzero_si512(); 4]; 4];
+    for (g, c) in c.iter_mut().enumerate() {
+        let (a, b, d, e) = (row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3));
+        let (ab, de) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(d, e));
+        let (fg, hi) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(d, e));
+        *c = [
+            _mm512_unpacklo_epi64(ab, de),
+            _mm512_unpackhi_epi64(ab, de),
+            _mm512_unpacklo_epi64(fg, hi),
+            _mm512_unpackhi_epi64(fg, hi),
+        ];
+    }
     // ... then the 4 × 4 quarters of each j.
     for j in 0..4 {
         let even = (_mm512_shuffle_i32x4::<0x88>(c[0][j], c[1][j]), _mm512_shuffle_i32x4::<0x88>(c[2][j], c[3][j]));
@@ -344,7 +349,11 @@ unsafe fn wide_tile<const M: usize, const V: usize>(d: &Wide<'_>, m: usize, y: &
                 let mut xs = x.pairs.as_ptr().add(position * x.lane + m);
                 let mut ws = w.pairs.as_ptr().add(position * w.lane);
                 for _ in 0..*chunks {
-                    let wv: [__m512i; V] = std::array::from_fn(|v| _mm512_loadu_si512(ws.add(v * LANES).cast()));
+                    // Not `from_fn`: its closure may stay a call of its own, which spills every accumulator.
+                    let mut wv = [_mm512_setzero_si512(); V];
+                    for (v, w) in wv.iter_mut().enumerate() {
+                        *w = _mm512_loadu_si512(ws.add(v * LANES).cast());
+                    }
                     for i in 0..M {
                         let xv = _mm512_set1_epi32(*xs.add(i) as i32);
                         for v in 0..V {
