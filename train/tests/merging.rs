@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::panic)]
 
 use biomistral_nlu::device::cpu::{Cpu, CpuOptions};
-use biomistral_nlu::model::{Mistral, Step};
+use biomistral_nlu::model::{LanguageModel, Mistral, Step};
 use biomistral_nlu::weights::MergeSource::{Adapter, Model};
 use biomistral_nlu::weights::{
     Checkpoint, MergeOptions, MergeSource, PeftAdapter, merge_adapters, merge_models, random_checkpoint,

@@ -147,6 +147,11 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Lets the system take back all pages of the files; they are read again when touched.
+    pub(super) fn release(&self) {
+        self.files.iter().for_each(|file| pages::release(&file.map, 0..file.map.len()));
+    }
+
     /// The vector `name`, `len` values in f32.
     ///
     /// # Errors

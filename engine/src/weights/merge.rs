@@ -123,10 +123,17 @@ impl Opened {
 
     fn id(&self) -> Result<String> {
         match self {
-            Opened::Model(model) => model.id(),
+            Opened::Model(model) => id_of(model),
             Opened::Adapter(adapter) => Ok(adapter.id().to_string()),
         }
     }
+}
+
+/// The identity of a model. It looks at every tensor, and would keep a part of each in memory.
+fn id_of(model: &Checkpoint) -> Result<String> {
+    let id = model.id();
+    model.release();
+    id
 }
 
 /// What decides the meaning of each weight must agree.
@@ -161,7 +168,7 @@ pub fn merge_models(base: &Path, options: &MergeOptions, folder: &Path, progress
     let sources: Vec<Opened> =
         options.sources.iter().map(|(source, _)| Opened::new(source, model.config())).collect::<Result<_>>()?;
     let ids: Vec<String> = sources.iter().map(Opened::id).collect::<Result<_>>()?;
-    let recipe = options.recipe(&model.id()?, &ids);
+    let recipe = options.recipe(&id_of(&model)?, &ids);
     let numbers: BTreeMap<String, (usize, Vec<usize>)> =
         model.config().tensors().enumerate().map(|(i, (name, shape))| (name, (i, shape))).collect();
     let mut tensor = |name: &str| {
