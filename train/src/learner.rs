@@ -57,9 +57,13 @@ impl AnyLearner {
         Ok(AnyLearner::Cpu(Box::new(learner)))
     }
 
-    /// The model with the weights as they are now.
-    pub fn model(&self) -> Arc<dyn LanguageModel> {
-        on!(self, l => l.model().clone() as Arc<dyn LanguageModel>)
+    /// The model with the weights as they are now, where answers can be computed with it: on the processor.
+    pub fn model(&self) -> Option<Arc<dyn LanguageModel>> {
+        match self {
+            AnyLearner::Cpu(learner) => Some(learner.model().clone()),
+            #[cfg(feature = "cuda")]
+            AnyLearner::Cuda(_) => None,
+        }
     }
 
     pub fn fingerprint(&self) -> String {

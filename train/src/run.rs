@@ -253,11 +253,8 @@ impl Trainer {
     fn answers(&self) -> Result<BTreeMap<String, Score>> {
         let asked: Vec<&Example> = self.validation.examples.iter().filter(|e| e.question.is_some()).collect();
         let take = asked.len().min(self.config.run.answers);
-        if take == 0 {
-            return Ok(BTreeMap::new());
-        }
+        let Some(model) = self.learner.model().filter(|_| take > 0) else { return Ok(BTreeMap::new()) };
         let chosen: Vec<&Example> = (0..take).map(|i| asked[i * asked.len() / take]).collect();
-        let model = self.learner.model();
         let parts = self.learner.adapter()?;
         let adapter = if parts.is_empty() { None } else { Some(model.load_adapter(&parts)?) };
         let options = DecoderOptions { scores: Scores::None, ..DecoderOptions::new(model.config()) };
