@@ -21,15 +21,15 @@ if [ -n "$why" ]; then
     exit 1
 fi
 
-log=build/test-gpu.log
 mkdir -p build
 status=0
 for real in 1 0; do
+    log=build/test-gpu-$real.log
     [ "$real" = 1 ] && echo "== on this machine's GPU" || echo "== on the virtual GPU"
     {
         # shellcheck disable=SC2086
         BMN_TEST_GPU=$real cargo test --locked --no-fail-fast -p biomistral-nlu-kernels -p biomistral-nlu -p vgpu \
-            --test attention --test gemm --test rows --test 'cuda*' ${TESTS:-} -- --show-output 2>&1 || touch build/test-gpu.failed
+            --test attention --test gemm --test rows --test product --test training --test 'cuda*' ${TESTS:-} -- --show-output 2>&1 || touch build/test-gpu.failed
     } | tee "$log"
     grep '^SKIPPED ' "$log" | sort -u || true
     [ ! -e build/test-gpu.failed ] || status=1
