@@ -25,7 +25,7 @@ def main():
     torch = Worker("torch", [args.python, os.path.join(HERE, "peers.py"), "torch", "-", load, str(args.threads)], log)
     rate = lambda: 2 * 512 * 4096 * 14336 / min(torch.measure("matrix")["seconds"][0] for _ in range(3)) / 1e9  # noqa: E731
     before = rate()
-    command = [args.bmn, "bench", "--model", args.model, "--prompt", "512", "--decode", "8", "--repeat", "2", "--json",
+    command = [args.bmn, "bench", "--model", args.model, "--prompt", "512", "--decode", "8", "--repeat", "3", "--json",
                "--threads", str(args.threads)]
     ours = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     after = rate()
@@ -36,7 +36,7 @@ def main():
         ["7B shapes, bf16", "value"],
         ["load, s", f"{ours['load_seconds']:.2f}"],
         ["decode, tok/s", f"{ours['decode']['median']:.2f}"],
-        ["of the read bandwidth", f"{ours['decode_of_bandwidth']:.2f}"],
+        ["of the read bandwidth", "{median:.2f} ({min:.2f}-{max:.2f})".format(**ours["decode_of_bandwidth"])],
         ["prompt, tok/s", f"{ours['prompt']['median']:.1f}"],
         ["prompt, GFLOP/s", f"{prompt:.0f}"],
         ["torch bf16 before and after, GFLOP/s", f"{before:.0f} and {after:.0f}"],

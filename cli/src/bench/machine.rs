@@ -3,20 +3,33 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Bytes per second that `threads` threads read from memory together, best of several passes over 512 MiB.
-pub fn read_bandwidth(threads: usize) -> f64 {
-    let words = (512usize << 20) / 8 / threads;
-    let buffers: Vec<Vec<u64>> = (0..threads).map(|i| vec![i as u64 + 1; words]).collect();
-    let pass = || {
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for buffer in &buffers {
-                scope.spawn(|| black_box(sum(buffer)));
+/// Memory far larger than the caches, to read through: a share of it per thread.
+pub struct Memory(Vec<Vec<u64>>);
+
+impl Memory {
+    /// 512 MiB for `threads` threads.
+    pub fn new(threads: usize) -> Self {
+        let words = (512usize << 20) / 8 / threads;
+        Self((0..threads).map(|i| vec![i as u64 + 1; words]).collect())
+    }
+
+    /// Reads all of it, whole passes for at least `seconds`; returns bytes read and the seconds that took.
+    pub fn read(&self, seconds: f64) -> (f64, f64) {
+        let pass: usize = self.0.iter().map(|words| 8 * words.len()).sum();
+        let (start, mut bytes) = (Instant::now(), 0.0);
+        loop {
+            std::thread::scope(|scope| {
+                for words in &self.0 {
+                    scope.spawn(|| black_box(sum(words)));
+                }
+            });
+            bytes += pass as f64;
+            let taken = start.elapsed().as_secs_f64();
+            if taken >= seconds {
+                return (bytes, taken);
             }
-        });
-        (threads * words * 8) as f64 / start.elapsed().as_secs_f64()
-    };
-    (0..6).map(|_| pass()).fold(0.0, f64::max)
+        }
+    }
 }
 
 /// Independent sums, so that reading and not adding is what takes time.

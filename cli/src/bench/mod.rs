@@ -37,9 +37,10 @@ struct Report {
     /// Operations of the prompt's matrix products over those of bf16 products on registers.
     prompt_of_bf16_rate: f64,
     /// Bytes of weights, keys and values that a decoded token reads, per second, over the read bandwidth.
-    decode_of_bandwidth: f64,
+    /// Round by round, beside what the machine read between the tokens.
+    decode_of_bandwidth: Spread,
     bf16_operations_per_second: f64,
-    read_bytes_per_second: f64,
+    read_bytes_per_second: Spread,
     weight_bytes: u64,
     resident_bytes: Option<u64>,
 }
@@ -77,24 +78,26 @@ fn whole(args: &Bench, model: &ModelArgs) -> Result<()> {
     let ids: Vec<u32> = (0..args.prompt).map(|i| (i * 7919 % config.vocab_size) as u32).collect();
     let mut session = model.clone().session()?;
     let (mut prompts, mut decodes) = (Vec::new(), Vec::new());
-    let (mut bandwidth, mut rate) = (0f64, 0f64);
+    let (mut bandwidths, mut of_bandwidth, mut rate) = (Vec::new(), Vec::new(), 0f64);
+    let memory = machine::Memory::new(threads);
+    let (blocks, head) = model_bytes(&config);
+    let keys = (args.prompt + args.decode / 2) * 2 * config.layers * config.kv_heads * config.head_dim;
+    let decode_bytes = blocks + head + 2 * keys as u64;
     // The first round warms caches and threads up and is not counted.
     for round in 0..=args.repeat {
         let sequence = session.sequence(adapter)?;
         let prompt = prompt(session.as_mut(), sequence, &ids)?;
-        let decode = decode(session.as_mut(), sequence, args.decode)?;
+        let (seconds, bandwidth) = decode(session.as_mut(), sequence, &ids, args.decode, Some(&memory))?;
         session.release(sequence);
         if round > 0 {
             prompts.push(args.prompt as f64 / prompt);
-            decodes.push(args.decode as f64 / decode);
-            bandwidth = bandwidth.max(machine::read_bandwidth(threads));
+            decodes.push(1.0 / seconds);
+            bandwidths.push(bandwidth);
+            of_bandwidth.push(decode_bytes as f64 / seconds / bandwidth);
             rate = rate.max(machine::bf16_rate(threads));
         }
     }
     let (prompt, decode) = (spread(prompts), spread(decodes));
-    let (blocks, head) = model_bytes(&config);
-    let keys = (args.prompt + args.decode / 2) * 2 * config.layers * config.kv_heads * config.head_dim;
-    let decode_bytes = blocks + head + 2 * keys as u64;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         fingerprint: model.fingerprint(),
@@ -104,11 +107,11 @@ fn whole(args: &Bench, model: &ModelArgs) -> Result<()> {
         repeat: args.repeat,
         load_seconds,
         prompt_of_bf16_rate: prompt.median * blocks as f64 / rate,
-        decode_of_bandwidth: decode.median * decode_bytes as f64 / bandwidth,
+        decode_of_bandwidth: spread(of_bandwidth),
         prompt,
         decode,
         bf16_operations_per_second: rate,
-        read_bytes_per_second: bandwidth,
+        read_bytes_per_second: spread(bandwidths),
         weight_bytes: blocks + head,
         resident_bytes: resident(),
     };
@@ -140,18 +143,31 @@ fn prompt(session: &mut dyn ModelSession, sequence: SequenceId, ids: &[u32]) -> 
     Ok(seconds)
 }
 
-/// Seconds to decode greedily, one token after the other.
-fn decode(session: &mut dyn ModelSession, sequence: SequenceId, tokens: usize) -> Result<f64> {
-    let start = Instant::now();
-    let mut next = 0;
-    for _ in 0..tokens {
-        let rows = session.forward(&[Step { sequence, chain: &[next], tree: &[], keep: &[0] }])?;
-        let logits = session.all_logits(rows[0])?;
-        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        next = best.map_or(0, |(id, _)| id as u32);
+/// Seconds a token, decoded one after the other with all logits computed, and the bytes per second that the machine reads
+/// meanwhile, zero without `memory`: what it can read changes within a second where others share it, so after each token
+/// it reads for as long as that took.
+fn decode(
+    session: &mut dyn ModelSession,
+    sequence: SequenceId,
+    ids: &[u32],
+    tokens: usize,
+    memory: Option<&machine::Memory>,
+) -> Result<(f64, f64)> {
+    let (mut seconds, mut bytes, mut reading) = (0.0, 0.0, 0.0);
+    for &id in ids.iter().cycle().take(tokens) {
+        let start = Instant::now();
+        let rows = session.forward(&[Step { sequence, chain: &[id], tree: &[], keep: &[0] }])?;
+        session.all_logits(rows[0])?;
         session.release_rows(&rows);
+        let taken = start.elapsed().as_secs_f64();
+        seconds += taken;
+        if let Some(memory) = memory {
+            let (read, took) = memory.read(taken);
+            bytes += read;
+            reading += took;
+        }
     }
-    Ok(start.elapsed().as_secs_f64())
+    Ok((seconds / tokens as f64, if reading > 0.0 { bytes / reading } else { 0.0 }))
 }
 
 fn spread(mut values: Vec<f64>) -> Spread {
@@ -187,9 +203,9 @@ fn table(r: &Report) -> String {
         100.0 * r.prompt_of_bf16_rate,
         rate(&r.decode),
         r.prompt_tokens,
-        100.0 * r.decode_of_bandwidth,
+        100.0 * r.decode_of_bandwidth.median,
         r.bf16_operations_per_second / 1e9,
-        r.read_bytes_per_second / 1e9,
+        r.read_bytes_per_second.median / 1e9,
         mib(r.weight_bytes),
         r.resident_bytes.map_or("  unknown".to_owned(), mib),
     )

@@ -53,10 +53,14 @@ pub fn serve(args: &ModelArgs, workload: &Path, threads: usize) -> Result<()> {
         let what = line.map_err(|e| Stop::failed(format!("stdin: {e}")))?;
         let mut answer = match what.as_str() {
             "prompt" => json!({"seconds": [prompt(model.as_mut(), &load.prompt)?]}),
-            "decode" => json!({"seconds": [decode(model.as_mut(), &load.prompt)?]}),
+            "decode" => json!({"seconds": [decode(model.as_mut(), &load.prompt, None)?.0]}),
             "choice" => json!({"seconds": choices(&mut session, &load)?}),
             "spans" => json!({"seconds": spans(&mut session, &load)?}),
-            "bandwidth" => json!({"gb_per_second": machine::read_bandwidth(threads) / 1e9}),
+            "bandwidth" => {
+                let memory = machine::Memory::new(threads);
+                let (seconds, bandwidth) = decode(model.as_mut(), &load.prompt, Some(&memory))?;
+                json!({"gb_per_second": bandwidth / 1e9, "seconds": [seconds]})
+            }
             "peak" => json!({"gflop_per_second": machine::bf16_rate(threads) / 1e9}),
             "facts" => facts(&engine, load.prompt.len() + DECODE_STEPS),
             _ => return Err(Stop::usage(format!("--serve: unknown measurement {what}"))),
@@ -100,19 +104,13 @@ fn prompt(model: &mut dyn ModelSession, ids: &[u32]) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Seconds a token, all logits computed.
-fn decode(model: &mut dyn ModelSession, ids: &[u32]) -> Result<f64> {
+/// Seconds a token after the prompt, and with `memory` what the machine reads meanwhile.
+fn decode(model: &mut dyn ModelSession, ids: &[u32], memory: Option<&machine::Memory>) -> Result<(f64, f64)> {
     let sequence = model.sequence(None)?;
     model.forward(&[Step { sequence, chain: ids, tree: &[], keep: &[] }])?;
-    let start = Instant::now();
-    for &token in ids.iter().cycle().take(DECODE_STEPS) {
-        let rows = model.forward(&[Step { sequence, chain: &[token], tree: &[], keep: &[0] }])?;
-        model.all_logits(rows[0])?;
-        model.release_rows(&rows);
-    }
-    let seconds = start.elapsed().as_secs_f64() / DECODE_STEPS as f64;
+    let decoded = super::decode(model, sequence, ids, DECODE_STEPS, memory)?;
     model.release(sequence);
-    Ok(seconds)
+    Ok(decoded)
 }
 
 /// Seconds of each document, one after the other.
