@@ -3,6 +3,8 @@
 // Named by its path, so that a fuzz target may take in this file by its own.
 #[path = "args/data.rs"]
 mod data;
+#[path = "args/eval.rs"]
+mod eval;
 
 use biomistral_nlu::device::{DeviceChoice, WeightStorage};
 use biomistral_nlu::task::Template;
@@ -10,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 pub use data::{Convert, DataCommand};
+pub use eval::Eval;
 
 /// `bmn VERB ...`
 #[derive(Parser)]
@@ -56,6 +59,8 @@ pub enum Command {
     /// Read corpora, check them, make training records of them
     #[command(subcommand)]
     Data(DataCommand),
+    /// Ask a model what official evaluation files ask, and count what is right
+    Eval(Eval),
     /// Annotated documents from one format to another
     Convert(Convert),
     /// Merge fine-tuned models and LoRA adapters, with DARE masking

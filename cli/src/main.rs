@@ -6,6 +6,7 @@ mod bench;
 mod convert;
 mod data;
 mod doctor;
+mod eval;
 mod input;
 mod logits;
 mod merge;
@@ -57,6 +58,7 @@ fn run(command: Command) -> Result<()> {
         Command::Similar(args) => tasks::run(tasks::SimilarTask::new(&args)?, &args.model, &args.run),
         Command::View(args) => view::view(&args),
         Command::Train(args) => train::train(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Data(command) => data::data(&command),
         Command::Merge(args) => merge::merge(&args),

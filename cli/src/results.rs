@@ -119,7 +119,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Counts the ids of whole result lines, cuts an unfinished last line off and leaves the file at its end.
-fn cut_and_read(file: &mut File, name: &str) -> Result<Done> {
+pub fn cut_and_read(file: &mut File, name: &str) -> Result<Done> {
     use std::io::{Seek, SeekFrom};
     #[derive(serde::Deserialize)]
     struct Line {

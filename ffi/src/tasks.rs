@@ -106,6 +106,7 @@ unsafe fn run<T, A>(
         cancel: run.cancel.clone(),
         deadline: (raw.timeout_ms > 0).then(|| start + Duration::from_millis(u64::from(raw.timeout_ms))),
         progress: Some(&progress),
+        ..RunOptions::default()
     };
     // Items that cannot be read fail alone; the others are asked about.
     let mut good = Vec::with_capacity(items.len());

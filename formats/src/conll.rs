@@ -79,6 +79,7 @@ fn sentence(id: String, tokens: &[(&str, &str)], layout: Layout<'_>) -> Document
         let start = document.text.len();
         document.text.push_str(token);
         let end = document.text.len();
+        document.tokens.push(start..end);
         let tag = parse(tag).flatten();
         let goes_on = |label: &str| before.is_some_and(|(_, inside)| inside == Some(label));
         match tag {

@@ -7,7 +7,7 @@ use crate::problem::{Problems, Trouble};
 use crate::tables::{self, CSV, Style, TSV, classed, pair, scored};
 use crate::{Error, Result, bioc, brat, ppi, pubtator, sentences};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,7 @@ pub const NAMES: &[&str] = &[
     "bionlp13ge",
     "bionlp13pc",
     "biored",
+    "biosses",
     "brat",
     "chemprot",
     "conll",
@@ -69,6 +70,8 @@ pub const NAMES: &[&str] = &[
     "maccrobat",
     "mcqa",
     "medical_abstracts",
+    "mednli",
+    "medsts",
     "mqp",
     "mts_dialog",
     "ncbi_disease",
@@ -89,8 +92,12 @@ pub const NAMES: &[&str] = &[
 /// # Errors
 /// [`Error::Format`] for a name that is not one of [`NAMES`] and for a folder without any of its files; [`Error::Io`].
 pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
-    let by_folder = matches!(name, "ddi2013" | "mcqa" | "general_nli");
-    let mut reading = Reading { folder, corpus: Corpus::default(), files: 0, by_folder };
+    let part = match name {
+        "mcqa" | "general_nli" => PartBy::Folder,
+        "ddi2013" => PartBy::Path,
+        _ => PartBy::File,
+    };
+    let mut reading = Reading { folder, corpus: Corpus::default(), files: 0, part };
     let r = &mut reading;
     match name {
         "brat" | "anatem" | "variome" | "maccrobat" | "leaf_lct" => r.standoff(&["ann"])?,
@@ -160,6 +167,19 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
             let make = |row: &tables::Row<'_>| scored(row.number.to_string(), row.at(0), row.at(1), row.at(2));
             part.split.pairs.extend(tables::rows(&part.name, file, style, part.problems, make));
         })?,
+        "biosses" | "medsts" => r.each(&[".tsv"], |part, file| {
+            let make = |row: &tables::Row<'_>| {
+                scored(row.number.to_string(), row.get("sentence1"), row.get("sentence2"), row.get("score"))
+            };
+            part.split.pairs.extend(tables::rows(&part.name, file, TSV, part.problems, make));
+        })?,
+        "mednli" => r.each(&[".jsonl"], |part, file| {
+            let make = |_, line: &Value| {
+                let text = |key: &str| line[key].as_str().unwrap_or_default();
+                pair(text("pairID"), text("sentence1"), text("sentence2"), text("gold_label"))
+            };
+            part.split.pairs.extend(tables::lines(&part.name, file, part.problems, make));
+        })?,
         "ehr_rel" => r.each(&[".tsv"], |part, file| {
             let make = |row: &tables::Row<'_>| {
                 let id = format!("{}-{}", row.get("snomed_id_1"), row.get("snomed_id_2"));
@@ -178,9 +198,7 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
             let make = |number: usize, line: &Value| tables::exam(format!("{name}:{number}"), line);
             part.split.questions.extend(tables::lines(&part.name, file, part.problems, make));
         })?,
-        "pubmedqa" => r.each(&["ori_pqal.json"], |part, file| {
-            part.split.questions.extend(tables::entries(&part.name, file, part.problems, pubmedqa));
-        })?,
+        "pubmedqa" => pubmed_questions(r)?,
         _ => return Err(Error::format(name, format!("expected a corpus or format of {}", NAMES.join(", ")))),
     }
     if reading.files == 0 {
@@ -195,8 +213,17 @@ struct Reading<'f> {
     folder: &'f Path,
     corpus: Corpus,
     files: usize,
-    /// Whether folders, not files, are splits.
-    by_folder: bool,
+    part: PartBy,
+}
+
+/// What names the split that a file belongs to.
+enum PartBy {
+    /// Its name, without endings.
+    File,
+    /// Its folder's name.
+    Folder,
+    /// Its folder's path below the corpus: `Train/DrugBank`.
+    Path,
 }
 
 /// One file of it, and where its content goes.
@@ -221,7 +248,11 @@ impl Reading<'_> {
             let name = relative(self.folder, &path);
             if ends.iter().any(|end| name.ends_with(end)) {
                 let file = self.text(&path)?;
-                let of = if self.by_folder { name.rsplit('/').nth(1).unwrap_or_default() } else { stem(&name) };
+                let of = match self.part {
+                    PartBy::File => stem(&name),
+                    PartBy::Folder => name.rsplit('/').nth(1).unwrap_or_default(),
+                    PartBy::Path => name.rsplit_once('/').map_or("", |(folder, _)| folder),
+                };
                 let (split, problems) = self.split(of);
                 read(&mut Part { name: name.clone(), split, problems }, &file);
             }
@@ -425,9 +456,23 @@ fn negex(part: &mut Part<'_>, file: &str) {
     part.split.documents.extend(tables::rows(&part.name, file, TSV, part.problems, make));
 }
 
-/// A sentence per line, its classes joined by `|`, `empty` for none.
+/// A sentence per line, its classes joined by `|`, `empty` for none; or as BLUE writes it, with a header: `PMID_sN`, the sentence,
+/// and in the last column its classes joined by `,`.
 fn hoc(part: &mut Part<'_>, file: &str) {
     let name = part.name.clone();
+    if file.starts_with("index\t") {
+        let make = |row: &tables::Row<'_>| {
+            let (id, last) = (row.at(0), row.last());
+            let mut document = classed(id, row.at(1), "any")?;
+            document.source = id.split_once('_').map(|(pmid, _)| pmid.to_owned());
+            document.classes = last.split(',').map(|class| class.trim().to_owned()).collect();
+            document.classes.retain(|class| !class.is_empty());
+            Some(document)
+        };
+        let style = Style { flexible: true, ..TSV };
+        part.split.documents.extend(tables::rows(&part.name, file, style, part.problems, make));
+        return;
+    }
     let make = |row: &tables::Row<'_>| {
         let mut document = classed(format!("{name}:{}", row.number), row.at(0), row.at(1))?;
         document.classes = row.at(1).split('|').map(|class| class.trim().to_owned()).collect();
@@ -529,9 +574,32 @@ fn evidence_inference(reading: &mut Reading<'_>) -> Result<()> {
     });
     (0..dangling).for_each(|_| problems.add(Trouble::Dangling, "v2_annotations.csv", 0));
     // The same evidence and answer, by several annotators, is one question.
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     split.questions = made.into_iter().flatten().collect();
     split.questions.retain(|one| seen.insert((one.question.clone(), one.context.clone(), one.answer)));
+    Ok(())
+}
+
+/// All labelled questions in one file; those whose answers stand in a second one are the test split.
+fn pubmed_questions(reading: &mut Reading<'_>) -> Result<()> {
+    let mut held = HashSet::new();
+    for path in files_below(reading.folder)? {
+        if relative(reading.folder, &path).ends_with("test_ground_truth.json") {
+            let file = reading.text(&path)?;
+            let problems = &mut reading.corpus.problems;
+            held.extend(tables::entries("test_ground_truth.json", &file, problems, |id, _| Some(id.to_owned())));
+        }
+    }
+    let mut test = Vec::new();
+    reading.each(&["ori_pqal.json"], |part, file| {
+        let questions = tables::entries(&part.name, file, part.problems, pubmedqa);
+        let (tested, rest): (Vec<_>, Vec<_>) = questions.into_iter().partition(|one| held.contains(&one.id));
+        part.split.questions.extend(rest);
+        test.extend(tested);
+    })?;
+    if !test.is_empty() {
+        reading.split("test").0.questions = test;
+    }
     Ok(())
 }
 

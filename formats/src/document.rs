@@ -15,6 +15,8 @@ pub struct Document {
     pub text: String,
     /// Where its parts begin (title, abstract, sections), as bytes; empty for one part.
     pub parts: Vec<Range<usize>>,
+    /// Its tokens, as bytes, where the file is one of tokens; empty for others.
+    pub tokens: Vec<Range<usize>>,
     /// Mentions.
     pub mentions: Vec<Mention>,
     /// Events.

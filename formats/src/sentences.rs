@@ -269,6 +269,7 @@ fn tokens_line(line: &Value, name: &str, number: usize, problems: &mut Problems)
         }
         document.parts.push(start.min(document.text.len())..document.text.len());
     }
+    document.tokens.clone_from(&places);
     let place = |start: &Value, end: &Value| {
         let at = |value: &Value| places.get(usize::try_from(value.as_u64()?).ok()?);
         let (start, end) = (at(start)?.start, at(end)?.end);

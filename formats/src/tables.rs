@@ -19,6 +19,11 @@ impl Row<'_> {
         self.header.iter().position(|name| name == column).and_then(|at| self.cells.get(at)).unwrap_or_default()
     }
 
+    /// The last cell.
+    pub fn last(&self) -> &str {
+        self.cells.iter().next_back().unwrap_or_default()
+    }
+
     /// The cell at a position.
     pub fn at(&self, column: usize) -> &str {
         self.cells.get(column).unwrap_or_default()
@@ -34,12 +39,14 @@ pub struct Style {
     pub quoted: bool,
     /// Whether the first row names the columns.
     pub header: bool,
+    /// Whether rows may have other numbers of columns than the first.
+    pub flexible: bool,
 }
 
 /// Comma-separated with a header.
-pub const CSV: Style = Style { delimiter: b',', quoted: true, header: true };
+pub const CSV: Style = Style { delimiter: b',', quoted: true, header: true, flexible: false };
 /// Tab-separated with a header and no quotes.
-pub const TSV: Style = Style { delimiter: b'\t', quoted: false, header: true };
+pub const TSV: Style = Style { delimiter: b'\t', quoted: false, header: true, flexible: false };
 
 /// Calls `each` with every row of as many columns as the header (the first row, where there is none) has; others are problems.
 /// What `each` answers `None` to is a row without label or text.
@@ -71,7 +78,7 @@ pub fn rows<T>(
             continue;
         }
         number += 1;
-        if *width.get_or_insert(cells.len()) != cells.len() {
+        if *width.get_or_insert(cells.len()) != cells.len() && !style.flexible {
             problems.add(Trouble::Broken, name, number);
             continue;
         }

@@ -8,7 +8,7 @@ pub use choices::{AnswerTask, ClassifyTask, EntailTask, SimilarTask};
 pub use definition::Definition;
 pub use spans::{EventsTask, ExtractTask, RelateTask};
 
-use crate::args::{ChoiceArgs, ModelArgs, Run, SpanArgs, Unit};
+use crate::args::{ChoiceArgs, ModelArgs, Run, SpanArgs, TemplateName, Unit};
 use crate::batch::{self, Verb};
 use crate::input::{Broken, Document, Input};
 use crate::opening::OpeningView;
@@ -24,7 +24,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Name under which `--adapter` is loaded.
-const ADAPTER: &str = "adapter";
+pub const ADAPTER: &str = "adapter";
 
 /// Answers of one batch.
 pub type Answers<A> = biomistral_nlu::Result<Vec<biomistral_nlu::Result<A>>>;
@@ -87,7 +87,7 @@ pub fn run<T: Task>(task: T, model: &ModelArgs, run: &Run) -> Result<()> {
             return Err(Stop::usage(task.missing()));
         }
     }
-    let engine = open(model, run)?;
+    let engine = open(model, run.template, run.quiet)?;
     let mut session = engine.session()?;
     let options = RunOptions {
         unit: unit(run.unit),
@@ -108,7 +108,7 @@ pub fn run<T: Task>(task: T, model: &ModelArgs, run: &Run) -> Result<()> {
 }
 
 /// The engine that the model flags describe.
-fn open(model: &ModelArgs, run: &Run) -> Result<Arc<Engine>> {
+pub fn open(model: &ModelArgs, template: Option<TemplateName>, quiet: bool) -> Result<Arc<Engine>> {
     let mut options = EngineOptions {
         model: model.model.clone(),
         device: model.device,
@@ -116,7 +116,7 @@ fn open(model: &ModelArgs, run: &Run) -> Result<Arc<Engine>> {
         context: model.context,
         weights: model.weights,
         wipe: model.wipe,
-        template: run.template.map(Template::from),
+        template: template.map(Template::from),
         ..EngineOptions::default()
     };
     match &model.adapter {
@@ -124,7 +124,7 @@ fn open(model: &ModelArgs, run: &Run) -> Result<Arc<Engine>> {
         Some(adapter) => drop(options.adapters.insert(ADAPTER.to_owned(), adapter.clone())),
         None => {}
     }
-    let mut view = OpeningView::new(run.quiet);
+    let mut view = OpeningView::new(quiet);
     Ok(Arc::new(Engine::open_with(&options, &mut |opening| view.tell(&opening))?))
 }
 

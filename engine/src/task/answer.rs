@@ -28,7 +28,7 @@ pub struct Provenance {
     pub tokenizer: String,
     /// Chat template: `zephyr` or `model`.
     pub template: String,
-    /// SHA-256 over the data file of prompts and the chat template's source.
+    /// SHA-256 over the data file of prompts, the chat template's source and the run's examples.
     pub prompts: String,
     /// SHA-256 of the request as JSON: labels, options, rules.
     pub schema: String,

@@ -107,7 +107,7 @@ impl Work<'_> {
             let message = self.message(ask, &ask.content, &options)?;
             let blank = self.message(ask, &ask.blank, &options)?;
             if !queries.beginnings.contains_key(&blank) {
-                let prompt = self.setting.frame.prompt(&self.engine.tokenizer, &blank)?;
+                let prompt = self.framed(&blank)?;
                 queries.beginnings.insert(blank.clone(), prompt.ids);
             }
             let mut query = self.query(&message, &order, &options, rules)?;
@@ -138,7 +138,7 @@ impl Work<'_> {
 
     fn query(&self, message: &str, order: &[usize], options: &[String], rules: &ChoiceRules) -> Result<Query> {
         let tokenizer = &self.engine.tokenizer;
-        let prompt = self.setting.frame.prompt(tokenizer, message)?;
+        let prompt = self.framed(message)?;
         let mut texts = vec![String::new(); order.len()];
         let mut choices = vec![Vec::new(); order.len()];
         for (place, &option) in order.iter().enumerate() {

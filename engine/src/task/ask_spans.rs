@@ -175,7 +175,7 @@ impl Work<'_> {
         variables["labels"] = json!(ask.labels);
         let prompts = &self.engine.prompts;
         let message = prompts.message(&prompts.instruct(ask.wording, variables)?, Some(text))?;
-        self.setting.frame.prompt(&self.engine.tokenizer, &message)
+        self.framed(&message)
     }
 
     /// Tokens of `label: None` for every label, and of the terminator.

@@ -316,7 +316,12 @@ impl Engine {
                 return Err(Error::invalid("template: the model brings no chat template of its own"));
             }
         };
-        let schema = serde_json::to_vec(request).map_err(|e| Error::internal(format!("request as JSON: {e}")))?;
+        let json = |e| Error::internal(format!("request as JSON: {e}"));
+        let schema = serde_json::to_vec(request).map_err(json)?;
+        let shots = match run.shots.as_slice() {
+            [] => String::new(),
+            shots => serde_json::to_string(shots).map_err(json)?,
+        };
         let provenance = Provenance {
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: self.model.fingerprint(),
@@ -324,7 +329,7 @@ impl Engine {
             adapter: adapter.as_ref().map(|adapter| adapter.identity.clone()),
             tokenizer: self.tokenizer.hash().to_owned(),
             template: name.to_owned(),
-            prompts: sha256_hex(format!("{}{}", self.prompts.hash(), frame.hash()).as_bytes()),
+            prompts: sha256_hex(format!("{}{}{shots}", self.prompts.hash(), frame.hash()).as_bytes()),
             schema: sha256_hex(&schema),
         };
         let id = adapter.as_ref().map(|adapter| adapter.id);

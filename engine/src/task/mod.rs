@@ -46,7 +46,7 @@ pub use prompts::{BUILT_IN, Prompts, Wording, letter};
 pub use request::{
     AnswerRequest, Cancel, ChoiceRules, ChoiceStyle, ClassifyRequest, Document, EntailRequest, EventsRequest,
     ExtractRequest, Inference, Mention, Mentions, ProgressFn, Question, RelateDocument, RelateRequest, RunOptions,
-    SimilarRequest, Template, TextPair, Window,
+    Shot, SimilarRequest, Template, TextPair, Window,
 };
 pub use schema::{Attribute, Event, Label, Relation, Schema};
 pub use session::Session;

@@ -288,6 +288,15 @@ impl Cancel {
 /// documents not done answer [`Error::Cancelled`].
 pub type ProgressFn<'a> = &'a dyn Fn(usize, usize) -> ControlFlow<()>;
 
+/// A worked example: a message as the task writes it, and its right answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shot {
+    /// What was asked.
+    pub message: String,
+    /// What was answered.
+    pub answer: String,
+}
+
 /// How a batch is run; the same for every task.
 #[derive(Clone)]
 pub struct RunOptions<'a> {
@@ -303,6 +312,8 @@ pub struct RunOptions<'a> {
     pub scores: bool,
     /// Whether answers carry the prompts, token ids and candidates' token ids.
     pub show_prompt: bool,
+    /// Examples that stand before every question as earlier turns of the conversation.
+    pub shots: Vec<Shot>,
     /// Documents decoded together. Does not change an answer.
     pub batch: usize,
     /// Flag that stops the run; documents not done answer [`Error::Cancelled`].
@@ -322,6 +333,7 @@ impl Default for RunOptions<'_> {
             window: None,
             scores: true,
             show_prompt: false,
+            shots: Vec::new(),
             batch: 32,
             cancel: None,
             deadline: None,

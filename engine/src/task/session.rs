@@ -2,12 +2,14 @@
 
 use super::answer::{ChoiceAnswer, ClassifyAnswer, EventsAnswer, ExtractAnswer, RelateAnswer, SimilarAnswer};
 use super::engine::{Engine, Setting};
+use super::frame::Prompt;
 use super::request::{
     AnswerRequest, Check, ClassifyRequest, Document, EntailRequest, EventsRequest, ExtractRequest, Inference, Question,
     RelateDocument, RelateRequest, RunOptions, SimilarRequest, TextPair,
 };
 use super::{choices, events, extract, relate};
 use crate::decode::{Decoder, DecoderOptions, Scores};
+use crate::text::Message;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::sync::Arc;
@@ -29,6 +31,18 @@ pub(crate) struct Work<'a> {
     pub setting: Setting<'a>,
     pub decoder: &'a mut Decoder,
     pub run: &'a RunOptions<'a>,
+}
+
+impl Work<'_> {
+    /// A message in the run's chat template, after the run's examples.
+    pub fn framed(&self, message: &str) -> Result<Prompt> {
+        fn said<'t>(role: &'t str, content: &'t str) -> Message<'t> {
+            Message { role, content }
+        }
+        let shots = self.run.shots.iter().flat_map(|s| [said("user", &s.message), said("assistant", &s.answer)]);
+        let messages: Vec<Message<'_>> = shots.chain([said("user", message)]).collect();
+        self.setting.frame.conversation(&self.engine.tokenizer, &messages)
+    }
 }
 
 impl Session {

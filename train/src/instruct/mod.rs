@@ -23,3 +23,5 @@ mod spans;
 pub use build::{Built, build};
 pub use card::{Card, CorpusCard, TaskCard};
 pub use config::{CorpusPlan, InstructConfig, Named, RelationPlan, RunPlan, TaskPlan};
+pub use passages::{Passage, cut};
+pub use record::Draft;

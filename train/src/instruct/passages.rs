@@ -5,11 +5,11 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// A passage: a place of the document without white space around it.
-pub(crate) type Passage = Range<usize>;
+pub type Passage = Range<usize>;
 
 /// Sentences (UAX-29), joined where a mention would be cut, where one begins in lower case after another's full stop
 /// (`e.g. this`), and until each but the last has `size` characters. A passage does not cross parts.
-pub(crate) fn cut(document: &Document, size: usize) -> Vec<Passage> {
+pub fn cut(document: &Document, size: usize) -> Vec<Passage> {
     let text = &document.text;
     let mut ends: Vec<usize> = Vec::new();
     let mut at = 0;

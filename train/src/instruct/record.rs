@@ -11,9 +11,12 @@ use std::sync::Arc;
 
 /// A record before it is counted.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Draft {
+pub struct Draft {
+    /// Its id.
     pub id: String,
+    /// What is asked.
     pub message: String,
+    /// What is to be answered.
     pub answer: String,
     /// Texts of a choice's options.
     pub options: Vec<String>,
