@@ -81,7 +81,7 @@ fn run(args: &Eval, name: &str, corpora: &Path, model: &ModelArgs) -> Result<()>
     let total = sets.iter().map(|set| set.loaded.items.len() as u64).sum();
     let progress = Progress::new(Some(total), args.quiet);
     let mut asking = Asking { session, options, out, interrupted, progress, done: 0, failed: 0 };
-    let outcome = sets.iter_mut().try_for_each(|set| {
+    let outcome: Result<()> = sets.iter_mut().try_for_each(|set| {
         asking.set(set, &engine, args)?;
         if !args.quiet {
             let (figures, _) = figures(set.plan, &set.lines, suite.seed);

@@ -132,6 +132,11 @@ proptest! {
         prop_assert!((0.0..=1.0).contains(&calibrated.ece));
         prop_assert_eq!(calibrated.bins.iter().map(|bin| bin.count).sum::<usize>(), answers.len());
     }
+}
+
+proptest! {
+    // Each case is some thousands of resamples.
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn an_interval_is_around_what_it_is_of(rows in prop::collection::vec((0u8..5, 0u8..5, 0u8..5), 2..30), seed in any::<u64>()) {
