@@ -202,7 +202,7 @@ fn a_benchmark_is_run_resumed_and_compared() {
     assert!(ran.out.contains("examples are of the same split: 2 documents left out"), "{}", ran.out);
     let ran = run(&["eval", "--compare", path, path, shots.to_str().unwrap()], b"");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.out.contains("Not in every run: notes, inference, similarity."), "{}", ran.out);
+    assert!(ran.out.contains("Not in every run: notes, inference, similarity, elsewhere."), "{}", ran.out);
     let pairs = ran.out.lines().find(|line| line.starts_with("| pairs")).unwrap();
     assert!(
         pairs.starts_with("| pairs | micro_f1 | 6 |") && pairs.contains("+0.000 (+0.000 to +0.000) | 1.000"),
