@@ -11,80 +11,35 @@
 //          token by token, lest 0 * NaN reach a row that does not see the key.
 //          To a row, a block or split that it does not see is an exact identity.
 // Scale    weights are 2^(scale s - reference). The reference follows the row's maximum when that outgrows it by 8: until then
-//          weights are at most 2^8, as exact as those below 1, and sum and output stay as they are.
+//          weights are at most 2^8, as exact as those below 1, and sum and output stay as they are. Maxima are looked for
+//          where a row sees its first keys of a split, and again where a lane's sum of a block's weights says that one may
+//          have outgrown its reference: the block is then done once more.
 // Trees    a node of a tree gets tiles of its own for the keys from `base` on: they are gathered from the slots of its
 //          ancestors, in order of position, so the node computes the bits of a causal row.
 // Pipeline K0 V0 K1 V1 ... through a ring of kStages buffers: one wait, one barrier, one copy ahead per step.
 // Wide     beyond D = 128 two warps share 16 rows: each makes the scores of 32 keys and the output of half of the columns;
-//          maxima and weights are exchanged through shared memory.
+//          weights, and maxima where they are looked for, are exchanged through shared memory.
 // Numerics f32 scores, references, sums and outputs; weights are bf16 in the second product. Contraction into fma is spelled
 //          out, because the two kernels must agree.
 #pragma once
-#include "common/ptx.cuh"
+#include "common/attention_tile.cuh"
 #include "params.h"
 
 namespace attention {
 
-constexpr int kThreads = 128;
-constexpr u32 kBlock = 64;       // keys per block and per page
 constexpr u32 kSplitBlocks = 4;  // blocks per split
 constexpr float kUnseen = -0x1p127f;  // the reference before a key is seen: 2^(kUnseen - any other) is 0
 constexpr float kSlack = 8.0f;        // how far a maximum may outgrow its reference
-__device__ __forceinline__ float none() { return __uint_as_float(0xff800000u); }  // -inf: the score of a key that is not seen
+constexpr float kSafe = 255.0f;       // the sum of weights up to which none is beyond 2^kSlack, approximate as it may be
+__device__ __forceinline__ float any() { return __uint_as_float(0x7f800000u); }
 
-// A matrix of kD bf16 columns in shared memory. Its 16-byte chunks are exchanged within groups of kGroup so that eight
-// rows of one column of chunks, and eight chunks of one copy, lie in different banks.
-template <int kD>
-struct Tile {
-    static constexpr int kChunks = kD / 8;
-    static constexpr int kGroup = kChunks % 8 == 0 ? 8 : kChunks % 4 == 0 ? 4 : 2;
-    static constexpr u32 kStride = kD * 2;  // bytes
-    static constexpr int kParts = kD > 128 ? 2 : 1;  // warps that share 16 rows, each with its keys and columns of the output
-    static constexpr int kRows = 64 / kParts;
-    static constexpr int kColumns = kD / kParts;
-    static constexpr int kScores = 8 / kParts;  // n8 tiles of a warp's scores
-    static constexpr u32 kBytesQ = kRows * kStride;
-    static constexpr u32 kBytesKv = kBlock * kStride;
-    static constexpr int kRowStep = 32 / kGroup;  // rows that a warp copies at once
-
-    // What the chunk's place within its group is exchanged with; depends on row % 8 alone.
-    static __device__ __forceinline__ u32 exchange(u32 row) { return (row & 7) / (8 / kGroup); }
-    // Byte offset of a chunk.
-    static __device__ __forceinline__ u32 at(u32 row, u32 chunk) { return row * kStride + (chunk ^ exchange(row)) * 16; }
-    // From the address of chunk 0 or 1 of a row to that of the chunk an even number of chunks further.
-    static __device__ __forceinline__ u32 along(u32 address, int chunks) {
-        constexpr int kSpan = kGroup * 16;
-        return (address ^ (chunks * 16 & (kSpan - 1))) + (chunks * 16 & ~(kSpan - 1));
-    }
-};
-
-// Copies the chunk of `count` bf16 (0 to 8; the rest becomes zero) to `shared`. Rows of a head dim that is not a multiple of 8 lie
-// at multiples of 4 bytes only.
-__device__ __forceinline__ void copy_chunk(u32 shared, const bf16* global, int count, bool wide) {
-    const int bytes = 2 * min(max(count, 0), 8);
-    if (wide) {
-        cp_async_16(shared, global, bytes);
-    } else {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const bool some = 4 * i < bytes;
-            cp_async_4(shared + 4 * i, global + (some ? 2 * i : 0), some ? 4 : 0);
-        }
-    }
+// What row `place` of a tile sees. Looked up where it is needed, which is at the edges alone.
+__device__ __forceinline__ Seen seen_by(const AttentionParams& p, const AttentionItem& item, u32 place) {
+    const u32 token = item.row + (item.first + place) / (p.heads / p.kv_heads);
+    const u32 end = place < item.rows ? reinterpret_cast<const u32*>(p.positions)[token] + 1 : 0;
+    const u32 start = p.window != 0 && end > p.window ? end - p.window : 0;
+    return {start, end - start};
 }
-
-// What a row sees: `length` positions from `start` on. Looked up where it is needed, which is at the edges alone.
-struct Seen {
-    u32 start, length;
-
-    __device__ __forceinline__ Seen(const AttentionParams& p, const AttentionItem& item, u32 place) {
-        const u32 token = item.row + (item.first + place) / (p.heads / p.kv_heads);
-        const u32 end = place < item.rows ? reinterpret_cast<const u32*>(p.positions)[token] + 1 : 0;
-        start = p.window != 0 && end > p.window ? end - p.window : 0;
-        length = end - start;
-    }
-    __device__ __forceinline__ bool operator()(u32 key) const { return key - start < length; }
-};
 
 // Copies of the tile's keys and values, one step (K or V of a block) at a time. Each warp copies adjacent rows.
 template <int kD>
@@ -96,6 +51,7 @@ struct Loader {
     const u8* ancestors;        // offsets of the tree node's ancestors, in order of position
     u32 block, end;             // next to be issued, one past the last
     u32 page;                   // of the block
+    u64 place;                  // this thread's first chunk of it, in a plain block: byte of the cache
     u32 plain, plain_count;     // blocks whose keys are copied all, from one page, by whole rows of kD
     u32 from, to;               // this thread's first chunk of such a block: byte in the page, byte in the buffer
 
@@ -141,8 +97,8 @@ struct Loader {
     template <bool kValues>
     __device__ __forceinline__ void issue(u32 buffer) {
         if (block - plain < plain_count) {
-            const u64 cache = kValues ? p.v : p.k;
-            const u8* source = reinterpret_cast<const u8*>(cache) + from + static_cast<u64>(page) * (p.kv_heads * T::kBytesKv);
+            if (!kValues) place = from + static_cast<u64>(page) * (p.kv_heads * T::kBytesKv);
+            const u8* source = reinterpret_cast<const u8*>(kValues ? p.v : p.k) + place;
             chunks(buffer, [&](u32 shared, u32 offset) { cp_async_16(shared, source + offset); });
         } else if (block < end) {
             issue_rows(buffer, reinterpret_cast<const bf16*>(kValues ? p.v : p.k));
@@ -230,38 +186,6 @@ using Scores = float[Tile<kD>::kScores][4];
 // Weights of 16 rows and 64 keys as operand A of the second product.
 using Weights = u32[4][4];
 
-// s = q kᵀ: 16 rows by the warp's keys. `q` is the lane's address, `lane_k` its place in the tile at `k`.
-template <int kD>
-__device__ __forceinline__ void scores(Scores<kD>& s, u32 q, u32 k, u32 lane_k) {
-    using T = Tile<kD>;
-#pragma unroll
-    for (int j = 0; j < T::kScores; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
-#pragma unroll
-    for (int step = 0; step < kD / 16; step++) {
-        u32 a[4];
-        ldmatrix_x4(a, T::along(q, 2 * step));
-#pragma unroll
-        for (int j = 0; j < T::kScores; j += 2) {
-            u32 b[4];
-            ldmatrix_x4(b, k + T::along(lane_k, 2 * step) + j * 8 * T::kStride);
-            mma_bf16(s[j], a, b[0], b[1]);
-            mma_bf16(s[j + 1], a, b[2], b[3]);
-        }
-    }
-}
-
-// Scores of keys that a row does not see become -inf. `seen` is what the lane's two rows see, `key` the warp's first key.
-template <int kD>
-__device__ __forceinline__ void mask(Scores<kD>& s, const Seen (&seen)[2], u32 key) {
-    const u32 column = key + threadIdx.x % 4 * 2;
-#pragma unroll
-    for (int j = 0; j < Tile<kD>::kScores; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) s[j][e] = seen[e / 2](column + j * 8 + e % 2) ? s[j][e] : none();
-}
-
 // Reference, sum (this lane's columns only until `reduce`) and output of two rows over the keys of a split so far.
 template <int kD>
 struct Running {
@@ -280,17 +204,11 @@ struct Running {
             for (int e = 0; e < 4; e++) o[n][e] = 0.0f;
     }
 
-    // Takes a block's scores and turns them into weights.
-    __device__ __forceinline__ void weigh(Scores<kD>& s, Weights& weights, float scale, const Exchange& exchange) {
+    // Lets the references of rows follow that a block's scores outgrow.
+    __device__ __forceinline__ void follow(const Scores<kD>& s, float scale, const Exchange& exchange) {
         float top[2];
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            top[r] = none();
-#pragma unroll
-            for (int j = 0; j < T::kScores; j++) top[r] = fmaxf(top[r], fmaxf(s[j][2 * r], s[j][2 * r + 1]));
-            top[r] = fmaxf(top[r], shuffle_xor(top[r], 1));
-            top[r] = fmaxf(top[r], shuffle_xor(top[r], 2));
-        }
+        for (int r = 0; r < 2; r++) top[r] = greatest(s, r, none());
         if (T::kParts == 2) {
             float other[2];
             exchange.swap(top, other);
@@ -301,35 +219,26 @@ struct Running {
         bool grows[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) grows[r] = __fmaf_rn(top[r], scale, -reference[r]) > kSlack;
-        if (__any_sync(0xffffffffu, grows[0] || grows[1])) {
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                const float next = grows[r] ? __fmul_rn(top[r], scale) : reference[r];
-                const float shrink = grows[r] ? ex2(__fsub_rn(reference[r], next)) : 1.0f;
-                reference[r] = next;
-                sum[r] = __fmul_rn(sum[r], shrink);
-#pragma unroll
-                for (int n = 0; n < kTiles; n++) {
-                    o[n][2 * r] = __fmul_rn(o[n][2 * r], shrink);
-                    o[n][2 * r + 1] = __fmul_rn(o[n][2 * r + 1], shrink);
-                }
-            }
-        }
+        if (!__any_sync(0xffffffffu, grows[0] || grows[1])) return;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float part[T::kScores];
+            const float next = grows[r] ? __fmul_rn(top[r], scale) : reference[r];
+            const float shrink = grows[r] ? ex2(__fsub_rn(reference[r], next)) : 1.0f;
+            reference[r] = next;
+            sum[r] = __fmul_rn(sum[r], shrink);
 #pragma unroll
-            for (int j = 0; j < T::kScores; j++) {
-                s[j][2 * r] = ex2(__fmaf_rn(s[j][2 * r], scale, -reference[r]));
-                s[j][2 * r + 1] = ex2(__fmaf_rn(s[j][2 * r + 1], scale, -reference[r]));
-                part[j] = __fadd_rn(s[j][2 * r], s[j][2 * r + 1]);
+            for (int n = 0; n < kTiles; n++) {
+                o[n][2 * r] = __fmul_rn(o[n][2 * r], shrink);
+                o[n][2 * r + 1] = __fmul_rn(o[n][2 * r + 1], shrink);
             }
-#pragma unroll
-            for (int n = T::kScores / 2; n; n /= 2)
-#pragma unroll
-                for (int j = 0; j < n; j++) part[j] = __fadd_rn(part[j], part[j + n]);
-            sum[r] = __fadd_rn(sum[r], part[0]);
         }
+    }
+
+    // Turns a block's scores into weights. `part` becomes the lane's sums of them.
+    __device__ __forceinline__ void weigh(Scores<kD>& s, Weights& weights, float (&part)[2], float scale,
+                                          const Exchange& exchange) const {
+#pragma unroll
+        for (int r = 0; r < 2; r++) part[r] = exponentials(s, r, scale, -reference[r]);
 #pragma unroll
         for (int step = 0; step < T::kScores / 2; step++) {
             const float(&low)[4] = s[2 * step], (&high)[4] = s[2 * step + 1];
@@ -355,10 +264,7 @@ struct Running {
     // The rows' sums over all columns: the quad's four lanes, and both warps that share the rows, get the same bits.
     __device__ __forceinline__ void reduce(const Exchange& exchange) {
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 1));
-            sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 2));
-        }
+        for (int r = 0; r < 2; r++) sum[r] = quad_sum(sum[r]);
         if (T::kParts == 2) {
             float other[2];
             exchange.swap(sum, other);
@@ -383,7 +289,6 @@ __device__ __forceinline__ float merge(const Merge& by, float total, float next)
 }
 // The result, o / sum. Adding 0 makes one zero of two: to skip a split and to add its zeros may differ in their sign.
 __device__ __forceinline__ float normalise(float o, float inverse) { return __fmaf_rn(o, inverse, 0.0f); }
-__device__ __forceinline__ float inverse(float sum) { return __frcp_rn(sum); }
 
 // What of a tile is its token number `token`; no rows if there is nothing of it.
 __device__ __forceinline__ AttentionItem one_token(const AttentionParams& p, AttentionItem item, u32 token) {
@@ -391,7 +296,7 @@ __device__ __forceinline__ AttentionItem one_token(const AttentionParams& p, Att
     if (token != 0) item.first = 0;
     item.row += token, item.partial += before;
     item.rows = min(item.rows - before, ratio - item.first);
-    const Seen seen(p, item, 0);
+    const Seen seen = seen_by(p, item, 0);
     item.key_begin = max(item.key_begin, seen.start), item.key_end = min(item.key_end, seen.start + seen.length);
     if (item.key_begin >= item.key_end) item.rows = 0;
     item.block_begin = item.key_begin / kBlock, item.block_end = (item.key_end + kBlock - 1) / kBlock;
@@ -405,10 +310,11 @@ template <int kD, int kStages, bool kPartial>
 __device__ __forceinline__ bool tile(const AttentionParams& p, const AttentionItem& item, u8* dynamic, u8* ancestors) {
     using T = Tile<kD>;
     constexpr int kTiles = T::kColumns / 8, kPairs = kStages / 2;
+    constexpr bool kHeld = kD <= 64;  // queries, in registers
     static_assert(kStages % 2 == 0, "keys and values take turns");
     const u32 rows = item.rows;
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const u32 row = warp / T::kParts * 16, part = warp % T::kParts;  // the warp's rows, and its keys and columns
+    const u32 row = warp / T::kParts * 16, side = warp % T::kParts;  // the warp's rows, and its keys and columns
     const u32 ratio = p.heads / p.kv_heads;
     const u32 queries = shared_address(dynamic), ring = queries + T::kBytesQ;
     const Exchange exchange(ring + kStages * T::kBytesKv + 128);
@@ -429,47 +335,65 @@ __device__ __forceinline__ bool tile(const AttentionParams& p, const AttentionIt
         loader.template issue<false>(ring + 2 * pair * T::kBytesKv);
     }
 
-    const u32 full = item.full_begin, full_count = max(item.full_end, full) - full;
+    // The blocks that every row sees whole, as the loader's number behind the copy ahead.
+    const u32 full = item.full_begin + kPairs, full_count = max(item.full_end, item.full_begin) - item.full_begin;
     const bool several = item.first + rows > ratio;  // tokens, that may see different keys
 
     // Where the lane's rows of ldmatrix begin: of q and v row-major matrices side by side, of k two below each other.
-    const u32 q_lane = queries + row * T::kStride + T::at(lane % 16, lane / 16);
-    const u32 k_lane = T::at(lane % 8 + lane / 16 * 8, lane / 8 % 2) + part * T::kScores * 8 * T::kStride;
-    const u32 v_lane = T::at(lane % 16, lane / 16) + part * kTiles * 16;
+    const u32 keys = side * T::kScores * 8;
+    Queries<kD, kHeld> q;
+    q.address = queries + row * T::kStride + T::at(lane % 16, lane / 16);
+    const u32 k_lane = T::at(lane % 8 + lane / 16 * 8, lane / 8 % 2) + keys * T::kStride;
+    const u32 v_lane = T::at(lane % 16, lane / 16) + side * kTiles * 16;
 
     Running<kD> total, split;
     if (!kPartial) total.clear();
+    if (kHeld) {
+        cp_async_wait<kStages - 2>();
+        __syncthreads();
+        if (active) q.load();
+    }
+    float part[2] = {0.0f, 0.0f};
     u32 pair = 0;  // of the ring's buffers: keys, values
-    for (u32 block = item.block_begin; block < loader.end;) {
-        const u32 stop = min(loader.end, (block / kSplitBlocks + 1) * kSplitBlocks);
+    for (u32 block; (block = loader.block - (kPairs - 1)) < loader.end;) {
         split.clear();
-        for (; block < stop; block++) {
+        float safe = any();  // beyond it, maxima are looked for: at the edges and in a split's first block at once
+        for (u32 left = min(loader.end - block, kSplitBlocks - block % kSplitBlocks); left != 0; left--) {
             const u32 k = ring + 2 * pair * T::kBytesKv, v = k + T::kBytesKv;
-            const bool masked = block - full >= full_count;
             Weights weights;
             // A step's copy is complete and visible to all; what the step before read is free for the copy ahead.
             cp_async_wait<kStages - 2>();
             __syncthreads();
             loader.template issue<true>(ring + ((pair + kPairs - 1) % kPairs * 2 + 1) * T::kBytesKv);
-            if (active) {
-                Scores<kD> s;
-                scores<kD>(s, q_lane, k, k_lane);
-                if (masked) {
-                    const u32 place = row + lane / 4;
-                    const Seen seen[2] = {Seen(p, item, place), Seen(p, item, place + 8)};
-                    mask<kD>(s, seen, block * kBlock + part * T::kScores * 8);
+            const bool masked = loader.block - full >= full_count;
+            for (;;) {
+                if (active) {
+                    Scores<kD> s;
+                    scores(s, q, k, k_lane);
+                    if (masked) {
+                        const u32 place = row + lane / 4;
+                        const Seen seen[2] = {seen_by(p, item, place), seen_by(p, item, place + 8)};
+                        mask(s, seen, (loader.block - kPairs) * kBlock + keys);
+                        safe = any();
+                    }
+                    if (safe > kSafe) split.follow(s, p.scale, exchange);
+                    split.weigh(s, weights, part, p.scale, exchange);
                 }
-                split.weigh(s, weights, p.scale, exchange);
-            }
-            cp_async_wait<kStages - 2>();
-            if (!masked || !several) {
-                __syncthreads();
-            } else if (__syncthreads_or(loader.odd(v))) {
-                cp_async_wait<0>();
-                return true;
+                cp_async_wait<kStages - 2>();
+                const bool odd = masked && several && loader.odd(v);
+                const bool again = __syncthreads_or(part[0] > safe || part[1] > safe || odd);
+                safe = kSafe;
+                if (!again) break;
+                if (__syncthreads_or(odd)) {
+                    cp_async_wait<0>();
+                    return true;
+                }
+                safe = any();
             }
             loader.template issue<false>(k);
             if (active) {
+#pragma unroll
+                for (int r = 0; r < 2; r++) split.sum[r] = __fadd_rn(split.sum[r], part[r]);
                 if (T::kParts == 2) {
 #pragma unroll
                     for (int step = 0; step < 4; step++) load_shared(weights[step], exchange.weights + step * 512);
@@ -503,11 +427,11 @@ __device__ __forceinline__ bool tile(const AttentionParams& p, const AttentionIt
             float* o = reinterpret_cast<float*>(p.partial_o) + index * p.head_dim;
 #pragma unroll
             for (int n = 0; n < kTiles; n++) {
-                const int column = (part * kTiles + n) * 8 + lane % 4 * 2;
+                const int column = (side * kTiles + n) * 8 + lane % 4 * 2;
                 if (column < p.head_dim)
                     *reinterpret_cast<float2*>(o + column) = make_float2(split.o[n][2 * r], split.o[n][2 * r + 1]);
             }
-            if (lane % 4 == 0 && part == 0)
+            if (lane % 4 == 0 && side == 0)
                 reinterpret_cast<float2*>(p.partial_ml)[index] = make_float2(split.reference[r], split.sum[r]);
         }
         return false;
@@ -520,7 +444,7 @@ __device__ __forceinline__ bool tile(const AttentionParams& p, const AttentionIt
         const float by = inverse(total.sum[r]);
 #pragma unroll
         for (int n = 0; n < kTiles; n++)
-            *reinterpret_cast<u32*>(dynamic + T::at(row + lane / 4 + r * 8, part * kTiles + n) + lane % 4 * 4) =
+            *reinterpret_cast<u32*>(dynamic + T::at(row + lane / 4 + r * 8, side * kTiles + n) + lane % 4 * 4) =
                 pack_bf16(normalise(total.o[n][2 * r], by), normalise(total.o[n][2 * r + 1], by));
     }
     __syncthreads();

@@ -30,7 +30,8 @@ __device__ __forceinline__ void forward(const PackedAttentionParams& p) {
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 row = warp / T::kParts * 16, part = warp % T::kParts;  // the warp's rows and columns
     const bool busy = item.first + row <= last;
-    const Seen seen = lanes_span<false>(p, item.length, item.first + row);
+    Seen seen[2];
+    lanes_span<false>(seen, p, item.length, item.first + row);
     Running<kTiles> running;
     running.clear();
     const auto step = [] {
@@ -44,8 +45,8 @@ __device__ __forceinline__ void forward(const PackedAttentionParams& p) {
         copy_rows<kD, kBlock>(values, v, low, item.length, p.head_dim);
         cp_async_commit();
         if (busy) {
-            scores<kD>(s, queries + row * T::kStride + left<kD>(), keys + right_along<kD>());
-            if (low < whole.start || low + kBlock > whole.end) mask(s, seen, block);
+            scores(s, Queries<kD>{queries + row * T::kStride + left<kD>()}, 0, keys + right_along<kD>());
+            if (low < whole.start || low + kBlock > whole.end) attention::mask(s, seen, low);
             running.weigh(s, p.scale);
         }
         step();

@@ -4,7 +4,8 @@
 // Positions count from the example's beginning, and so do blocks: no bit of an example depends on what it is packed with.
 // A row sees the keys [start, end) of `met`; what no one sees is masked. Beyond the example's end zeros stand for its rows.
 #pragma once
-#include "attention.cuh"
+#include "common/attention_tile.cuh"
+#include "params.h"
 
 namespace packed {
 
@@ -13,15 +14,12 @@ using attention::kThreads;
 using attention::Tile;
 
 using attention::none;
+using attention::Queries;
+using attention::scores;
+using attention::Seen;
 
 constexpr float kLog2E = 1.44269504088896340736f;
 constexpr float kLn2 = 0.693147180559945309417f;
-
-// What a thread needs to know of its two rows: they see `length` positions from `start` on.
-struct Seen {
-    u32 start[2];
-    u32 length[2];
-};
 
 struct Span {
     u32 start, end;
@@ -70,15 +68,13 @@ __device__ __forceinline__ void copy_rows(u32 tile, const Head& from, u32 first,
 
 // The lane's two rows of 16 from `row` on.
 template <bool kKeys>
-__device__ __forceinline__ Seen lanes_span(const PackedAttentionParams& p, u32 length, u32 row) {
-    Seen seen;
+__device__ __forceinline__ void lanes_span(Seen (&seen)[2], const PackedAttentionParams& p, u32 length, u32 row) {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const u32 i = row + threadIdx.x % 32 / 4 + r * 8;
         const Span span = met<kKeys>(p, length, i);
-        seen.start[r] = span.start, seen.length[r] = i < length ? span.end - span.start : 0;
+        seen[r] = {span.start, i < length ? span.end - span.start : 0};
     }
-    return seen;
 }
 
 // Where the lane's rows of ldmatrix begin: of a left operand, of a right one summed along its rows, of one summed across them.
@@ -88,40 +84,6 @@ template <int kD>
 __device__ __forceinline__ u32 right_along() {
     const u32 lane = threadIdx.x % 32;
     return Tile<kD>::at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
-}
-
-// s = q kᵀ: 16 rows by 8 kN keys. `q` and `k` are the lane's addresses in the tiles.
-template <int kD, int kN>
-__device__ __forceinline__ void scores(float (&s)[kN][4], u32 q, u32 k) {
-    using T = Tile<kD>;
-#pragma unroll
-    for (int j = 0; j < kN; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
-#pragma unroll
-    for (int step = 0; step < kD / 16; step++) {
-        u32 a[4];
-        ldmatrix_x4(a, T::along(q, 2 * step));
-#pragma unroll
-        for (int j = 0; j < kN; j += 2) {
-            u32 b[4];
-            ldmatrix_x4(b, T::along(k, 2 * step) + j * 8 * T::kStride);
-            mma_bf16(s[j], a, b[0], b[1]);
-            mma_bf16(s[j + 1], a, b[2], b[3]);
-        }
-    }
-}
-
-// Scores of keys that a row does not see become -inf. The row's keys are [start, start + length).
-__device__ __forceinline__ void mask(float (&s)[8][4], const Seen& seen, u32 block) {
-    const u32 column = block * kBlock + threadIdx.x % 4 * 2;
-#pragma unroll
-    for (int j = 0; j < 8; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const bool see = column + j * 8 + e % 2 - seen.start[e / 2] < seen.length[e / 2];
-            s[j][e] = see ? s[j][e] : none();
-        }
 }
 
 // o += p v: 8 kN keys by 8 kTiles columns; `v` is the lane's address in the tile.
@@ -164,28 +126,13 @@ struct Running {
         float shrink[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float top = max[r];
-#pragma unroll
-            for (int j = 0; j < 8; j++) top = fmaxf(top, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
-            top = fmaxf(top, shuffle_xor(top, 1));
-            top = fmaxf(top, shuffle_xor(top, 2));
+            const float top = attention::greatest(s, r, max[r]);
             // Where nothing is seen yet, any finite reference gives weights of 0.
             const float reference = top == none() ? 0.0f : top;
             shrink[r] = ex2(__fmul_rn(__fsub_rn(max[r], reference), scale));
             max[r] = top;
-            const float shift = -__fmul_rn(reference, scale);
-            float part[8];
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                s[j][2 * r] = ex2(__fmaf_rn(s[j][2 * r], scale, shift));
-                s[j][2 * r + 1] = ex2(__fmaf_rn(s[j][2 * r + 1], scale, shift));
-                part[j] = __fadd_rn(s[j][2 * r], s[j][2 * r + 1]);
-            }
-#pragma unroll
-            for (int n = 4; n; n /= 2)
-#pragma unroll
-                for (int j = 0; j < n; j++) part[j] = __fadd_rn(part[j], part[j + n]);
-            sum[r] = __fmaf_rn(sum[r], shrink[r], part[0]);
+            const float part = attention::exponentials(s, r, scale, -__fmul_rn(reference, scale));
+            sum[r] = __fmaf_rn(sum[r], shrink[r], part);
         }
 #pragma unroll
         for (int n = 0; n < kTiles; n++)
@@ -196,10 +143,7 @@ struct Running {
     // The rows' sums over all columns: the quad's four lanes get the same bits.
     __device__ __forceinline__ void reduce() {
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 1));
-            sum[r] = __fadd_rn(sum[r], shuffle_xor(sum[r], 2));
-        }
+        for (int r = 0; r < 2; r++) sum[r] = attention::quad_sum(sum[r]);
     }
 };
 

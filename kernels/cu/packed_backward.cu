@@ -67,7 +67,8 @@ __device__ __forceinline__ void backward(const PackedAttentionParams& p) {
 
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 row = warp / T::kParts * 16, part = warp % T::kParts;  // the warp's rows and columns
-    const Seen seen = lanes_span<kKeys>(p, item.length, item.first + row);
+    Seen seen[2];
+    lanes_span<kKeys>(seen, p, item.length, item.first + row);
     // What the warp's rows meet at all.
     const bool busy = item.first + row <= last;
     const u32 warp_start = met<kKeys>(p, item.length, item.first + row).start;
@@ -102,9 +103,9 @@ __device__ __forceinline__ void backward(const PackedAttentionParams& p) {
 #pragma unroll 1
                 for (int j = 0; j < 8; j += kN) {
                     float s[kN][4], ds[kN][4];
-                    scores<kD>(s, own + row * T::kStride + left<kD>(), first + j * 8 * T::kStride + right_along<kD>());
-                    scores<kD>(ds, own + T::kBytesQ + row * T::kStride + left<kD>(),
-                                          second + j * 8 * T::kStride + right_along<kD>());
+                    const u32 mine = own + row * T::kStride + left<kD>(), keys = right_along<kD>() + j * 8 * T::kStride;
+                    scores(s, Queries<kD>{mine}, 0, first + keys);
+                    scores(ds, Queries<kD>{mine + T::kBytesQ}, 0, second + keys);
 #pragma unroll
                     for (int n = 0; n < kN; n++)
 #pragma unroll
@@ -118,7 +119,7 @@ __device__ __forceinline__ void backward(const PackedAttentionParams& p) {
                                 log = row_lse[e / 2], mean = row_delta[e / 2];
                             }
                             const float weight = ex2(__fmaf_rn(s[n][e], p.scale, -log));
-                            const bool see = !masked || low + column - seen.start[e / 2] < seen.length[e / 2];
+                            const bool see = !masked || seen[e / 2](low + column);
                             s[n][e] = see ? weight : 0.0f;
                             ds[n][e] = see ? __fmul_rn(weight, __fsub_rn(ds[n][e], mean)) : 0.0f;
                         }

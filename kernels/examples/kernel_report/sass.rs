@@ -94,7 +94,9 @@ impl<'a> Graph<'a> {
             let Some(opcode) = words.next() else { continue };
             let (block, opcode) = (blocks.len() - 1, opcode.trim_end_matches(';'));
             blocks[block].opcodes.push(opcode);
-            let leaves = ["BRA", "EXIT", "RET", "JMP", "BRX"].contains(&opcode.split('.').next().unwrap_or_default());
+            // A call without a return address leaves a loop like a branch.
+            let leaves = ["BRA", "EXIT", "RET", "JMP", "BRX"].contains(&opcode.split('.').next().unwrap_or_default())
+                || opcode.starts_with("CALL.REL.NOINC") && text.contains("`(.L_");
             if leaves {
                 // `BRA.DIV ~URZ` and `BRA P1` have a condition without a guard.
                 let target = text.split_once("`(").and_then(|(_, tail)| tail.split(')').next());

@@ -202,6 +202,38 @@ fn a_row_has_one_result() {
     }
 }
 
+/// Scores that grow from block to block by more than a reference stays behind, in every other token: their rows' references
+/// follow, those of the rows between do not, and a row has the bits that it has alone.
+#[test]
+fn references_follow_the_rows_whose_scores_grow() {
+    let Some(device) = Device::open("references_follow_the_rows_whose_scores_grow") else { return };
+    let _settings = SETTINGS.read().unwrap();
+    let mut random = Random::new(11);
+    for head_dim in [32, 64, 128, 256] {
+        let model = Model { heads: 2, kv_heads: 1, head_dim, window: None };
+        let mut rows = Rows::random(&model, (150, 100, vec![]), &mut random);
+        // 2^8.6 per block of 64 keys.
+        rows.keys
+            .k
+            .iter_mut()
+            .step_by(head_dim)
+            .enumerate()
+            .for_each(|(p, k)| *k = bf16::from_f32((p / 64 * 2) as f32));
+        let growth = 3.0 * (head_dim as f32).sqrt();
+        rows.q.iter_mut().step_by(head_dim).enumerate().for_each(|(row, q)| {
+            *q = bf16::from_f32(if row / 2 % 2 == 0 { growth } else { -growth });
+        });
+        let what = format!("growth of D = {head_dim}");
+        let prompt = agrees(&device, &what, &model, std::slice::from_ref(&rows), false);
+        let split = agrees(&device, &what, &model, std::slice::from_ref(&rows), true);
+        assert_eq!(prompt, split, "{what}");
+        for row in [0, 1, 41, 42, 98, 99] {
+            let alone = attend(&device, &model, &[rows.part(&model, row..row + 1)], row % 2 == 0, 3);
+            assert_eq!(alone, prompt[row * 2 * head_dim..(row + 1) * 2 * head_dim], "{what}, row {row}");
+        }
+    }
+}
+
 /// NaN and infinities in values, keys and queries change the rows that see them, to what these rows are alone, and no other bit:
 /// not of earlier rows of the same tile, of other sequences, of other branches.
 #[test]
