@@ -287,10 +287,6 @@ struct CombineParams {
     int kv_heads;
     /// `D`.
     int head_dim;
-    /// `log2(e) / sqrt(D)`; unused, the partials are scaled.
-    float scale;
-    /// 0.
-    int reserved;
 };
 
 /// `rms_norm`: `x[x_row + i, :] = h[rows[i], :] · rsqrt(mean(h[rows[i], :]²) + eps) ∘ w`.

@@ -656,14 +656,10 @@ pub struct CombineParams {
     pub kv_heads: core::ffi::c_int,
     /// `D`.
     pub head_dim: core::ffi::c_int,
-    /// `log2(e) / sqrt(D)`; unused, the partials are scaled.
-    pub scale: f32,
-    /// 0.
-    pub reserved: core::ffi::c_int,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of CombineParams"][::core::mem::size_of::<CombineParams>() - 64usize];
+    ["Size of CombineParams"][::core::mem::size_of::<CombineParams>() - 56usize];
     ["Alignment of CombineParams"][::core::mem::align_of::<CombineParams>() - 8usize];
     [
         "Offset of field: CombineParams::rows",
@@ -692,12 +688,6 @@ const _: () = {
     [
         "Offset of field: CombineParams::head_dim",
     ][::core::mem::offset_of!(CombineParams, head_dim) - 52usize];
-    [
-        "Offset of field: CombineParams::scale",
-    ][::core::mem::offset_of!(CombineParams, scale) - 56usize];
-    [
-        "Offset of field: CombineParams::reserved",
-    ][::core::mem::offset_of!(CombineParams, reserved) - 60usize];
 };
 /// `rms_norm`: `x[x_row + i, :] = h[rows[i], :] · rsqrt(mean(h[rows[i], :]²) + eps) ∘ w`.
 #[repr(C)]

@@ -178,8 +178,6 @@ pub fn attend(device: &Device, model: &Model, sequences: &[Rows], split_always: 
         heads: heads as i32,
         kv_heads: kv_heads as i32,
         head_dim: head_dim as i32,
-        scale,
-        reserved: 0,
     };
     device.launch(&table::ATTENTION_COMBINE, &params);
     device.read(&out)

@@ -186,8 +186,6 @@ pub(super) fn attention(
         heads,
         kv_heads,
         head_dim,
-        scale,
-        reserved: 0,
     };
     shared.launch(&ATTENTION_COMBINE, &combined)
 }
