@@ -324,8 +324,14 @@ fn values(tensor: &TensorInfo, shape: &[usize], bytes: &[u8]) -> Result<Vec<bf16
     };
     let mut out = vec![bf16::ZERO; shape.iter().product()];
     to_bf16(dtype, &bytes[tensor.offset..tensor.offset + tensor.bytes], &mut out);
+    // Rows of a batch that have other adapters are multiplied by zeros here, which NaN and infinity survive.
+    if !out.iter().all(|x| x.is_finite()) {
+        let name = format!("adapter tensor {}", tensor.name);
+        return Err(Error::format(name, "expected numbers that bf16 can hold, found NaN or infinity"));
+    }
     Ok(out)
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,6 +416,24 @@ mod tests {
         assert!(matches!(&error, Error::Shape { op, .. } if op.contains("q_proj.lora_A")), "{error}");
         for bad in [0.into(), Value::from(-4), "4".into(), 1e300.into(), Value::Null] {
             assert!(edited(|map| drop(map.insert("r".into(), bad))).is_err());
+        }
+    }
+
+    #[test]
+    fn a_tensor_that_is_not_finite_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, path) = (golden("mistral_window/all_linear_r4"), folder.path().join(WEIGHTS));
+        std::fs::copy(from.join(CONFIG), folder.path().join(CONFIG)).unwrap();
+        let model = ModelConfig::read_json(&golden("mistral_window/model/config.json")).unwrap();
+        let file = open_file(&from.join(WEIGHTS), 0).unwrap();
+        for tensor in [file.tensors.first().unwrap(), file.tensors.last().unwrap()] {
+            for bad in [bf16::NAN, bf16::INFINITY, bf16::NEG_INFINITY] {
+                let mut bytes = file.map.to_vec();
+                bytes[tensor.offset + tensor.bytes - 2..][..2].copy_from_slice(&bad.to_le_bytes());
+                std::fs::write(&path, bytes).unwrap();
+                let error = PeftAdapter::open(folder.path(), &model).err().unwrap();
+                assert!(matches!(&error, Error::Format { file, .. } if file.ends_with(&tensor.name)), "{bad}: {error}");
+            }
         }
     }
 
