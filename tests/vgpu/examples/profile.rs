@@ -121,4 +121,8 @@ fn print(launches: &[Value]) {
         );
     }
     println!("\n{}", launches[0]["table"].as_str().unwrap_or_default());
+    let all = launches.iter().map(|launch| count(launch, "warps")).sum::<u64>();
+    let seconds = launches.iter().filter_map(|launch| launch["profile"]["nanoseconds"].as_f64()).sum::<f64>() / 1e9;
+    let speed = all as f64 / 1e6 / seconds;
+    println!("all {all} warp instructions took {seconds:.1} s of processor time: {speed:.1} million per second");
 }

@@ -109,6 +109,8 @@ pub struct Profile {
     pub launches: u64,
     /// All instructions together.
     pub total: Counters,
+    /// Processor time that executing them took.
+    pub nanoseconds: u64,
     /// Distinct sectors, summed over launches.
     pub footprint: Footprint,
     /// Innermost source lines, by file and line.
@@ -130,7 +132,7 @@ impl Profile {
             let source = super::source::line(&file, line).map(|text| text.trim().to_owned());
             Line { file, line, source, counters }
         });
-        Profile { kernel: kernel.to_owned(), launches: 1, total, footprint, lines: lines.collect() }
+        Profile { kernel: kernel.to_owned(), launches: 1, total, nanoseconds: 0, footprint, lines: lines.collect() }
     }
 
     /// The profile as one JSON object.
@@ -144,6 +146,7 @@ impl AddAssign<&Profile> for Profile {
     fn add_assign(&mut self, other: &Profile) {
         self.launches += other.launches;
         self.total += other.total;
+        self.nanoseconds += other.nanoseconds;
         self.footprint.sectors_read += other.footprint.sectors_read;
         self.footprint.sectors_written += other.footprint.sectors_written;
         for line in &other.lines {
