@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """One-line mutants of the CUDA kernels, run against the kernel tests: a mutant that no test stops is a gap in the tests.
 
-Usage: scripts/mutants.py [--minutes N] [--jobs N] [--only TEXT] [--list] [--again]
+Usage: scripts/mutants.py [--minutes N] [--jobs N] [--only TEXT] [--list] [--again] [--record]
 The operators below take away one barrier, wait, mask edge, swizzle term, bound or scale at a time. The tests are built once.
 Each is first run alone on the unchanged kernels, which tells how long it takes and which .cu files it loads. A mutant is
 compiled to PTX by NVRTC; one whose code is unchanged does not count. The tests that load its file read that PTX
 (BMN_KERNELS_PTX), each in a process of its own, those that kill much in little time first; the first failure ends it.
 Survivors are listed; those with a reason in kernels/mutants.txt (`file | mutated line | reason`) are accepted, any other makes
-the exit status 1. Killed code is remembered in build/mutants.killed, so that a run can go on later; --again forgets it.
+the exit status 1. Whatever came out is remembered in build/mutants.state, survivors as long as the tests are the same, so that a
+run can go on later and costs what changed; --again forgets it. With --minutes, every file and kind of mistake gets its turn.
+--record writes what was tried, and what came out, to kernels/mutants.tsv.
 """
 
 import argparse, collections, concurrent.futures, ctypes, hashlib, json, os, pathlib, re, shutil, subprocess, sys, tempfile
@@ -20,6 +22,10 @@ OPERATORS = [  # kind, pattern, replacement
     ("barrier", r"__syncthreads\(\);", ";"),
     ("barrier", r"__syncwarp\(\);", ";"),
     ("barrier", r"barrier<64>\([^;]*\);", ";"),
+    ("term", r"part\[0\] > safe \|\| ", ""),
+    ("term", r" \|\| odd\b", ""),
+    ("bound", r"safe = kAny;", "safe = kSafe;"),
+    ("scale", r"grows\[r\] \? ex2\(.*\) : 1\.0f", "1.0f"),
     ("term", r"grows\[0\] \|\| grows\[1\]", "grows[0]"),
     ("wait", r"cp_async_wait<[^;]*>\(\);", ";"),
     ("wait", r"cp_async_wait<(.*) - 2>", r"cp_async_wait<\1 - 1>"),
@@ -110,32 +116,60 @@ def includes(name, seen, folder):
     return seen
 
 
+class State:
+    """What came out so far: digest to text, in a file with a line for each."""
+
+    def __init__(self, path, again):
+        path.parent.mkdir(exist_ok=True)
+        if again or not path.is_file():
+            path.write_text("")
+        self.path, self.lock = path, threading.Lock()
+        self.known = dict(line.split(" ", 1) for line in path.read_text().splitlines())
+
+    def put(self, key, value):
+        with self.lock, self.path.open("a") as file:
+            self.known[key] = value
+            file.write(f"{key} {value}\n")
+
+
+def digest(*parts):
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 class Tests:
     """The tests that load kernels, each known by its binary and name."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, state):
         command = ["cargo", "test", "--locked", "-p", "biomistral-nlu-kernels", "--no-run", "--message-format=json"]
         made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         artefacts = [json.loads(line) for line in made.splitlines() if line.startswith("{")]
         binaries = [a["executable"] for a in artefacts if a.get("executable") and a["target"]["kind"] == ["test"]]
-        self.seconds, self.loads, self.kills = {}, {}, collections.Counter()
+        self.seconds, self.loads, self.kills, self.names = {}, {}, collections.Counter(), {}
         self.lock = threading.Lock()
         (folder / "bin").mkdir()
-        shutil.copy(pathlib.Path(binaries[0]).parent / "libvgpu.so", folder / "bin")
-        for binary in [shutil.copy(binary, folder / "bin") for binary in binaries]:
+        gpu = shutil.copy(pathlib.Path(binaries[0]).parent / "libvgpu.so", folder / "bin")
+        hashes = [hashlib.sha256(pathlib.Path(gpu).read_bytes()).hexdigest()]
+        for binary in [shutil.copy(binary, folder / "bin") for binary in sorted(binaries)]:
+            hashes.append(hashlib.sha256(pathlib.Path(binary).read_bytes()).hexdigest())
             listed = subprocess.run([binary, "--list", "--format", "terse"], stdout=subprocess.PIPE, text=True, check=True).stdout
             for name in re.findall(r"(\S+): test", listed):
-                started = time.time()
-                failed, said = self.run((binary, name), folder, 3600)
-                if failed:
-                    sys.exit(f"{name} fails without a mutant: {said}")
-                if loads := set(re.findall(r"loaded (\w+)\.ptx", said)):
-                    self.seconds[binary, name], self.loads[binary, name] = time.time() - started, loads
+                key = digest(hashes[0], hashes[-1], name)
+                if key not in state.known:
+                    started = time.time()
+                    failed, said = self.run((binary, name), folder, 3600)
+                    if failed:
+                        sys.exit(f"{name} fails without a mutant: {said}")
+                    files = sorted(set(re.findall(r"loaded (\w+)\.ptx", said)))
+                    state.put(key, " ".join([f"{time.time() - started:.1f}", *files]))
+                seconds, *files = state.known[key].split()
+                if files:
+                    self.seconds[binary, name], self.loads[binary, name] = float(seconds), set(files)
+        self.digest = digest(*hashes)
 
     @staticmethod
     def run(test, folder, limit):
         """Whether the test fails with the images of `folder`, and what it says."""
-        environment = dict(os.environ, BMN_KERNELS_PTX=str(folder), RUST_BACKTRACE="0", VGPU='{"quiet": true}')
+        environment = dict(os.environ, BMN_KERNELS_PTX=str(folder), RUST_BACKTRACE="0", VGPU='{"quiet": true, "watchdog": 50000000}')
         try:
             run = subprocess.run([test[0], "--exact", test[1], "--nocapture"], env=environment, cwd=ROOT / "kernels", text=True,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, errors="replace")
@@ -147,11 +181,11 @@ class Tests:
         """The name of the first test that fails, or None. A test that takes ten times as long as it should has failed."""
         with self.lock:
             tests = [test for test in self.seconds if unit in self.loads[test]]
-            tests.sort(key=lambda test: (self.seconds[test] + 0.1) / (1 + self.kills[unit, test]))
+            tests.sort(key=lambda test: (self.seconds[test] + 0.1) / (1 + self.kills[unit, test[1]]))
         for test in tests:
-            if self.run(test, folder, 30 + 10 * self.seconds[test])[0]:
+            if self.run(test, folder, 60 + 10 * self.seconds[test])[0]:
                 with self.lock:
-                    self.kills[unit, test] += 1
+                    self.kills[unit, test[1]] += 1
                 return test[1]
         return None
 
@@ -163,6 +197,7 @@ def main():
     arguments.add_argument("--only", default="")
     arguments.add_argument("--list", action="store_true")
     arguments.add_argument("--again", action="store_true")
+    arguments.add_argument("--record", action="store_true")
     options = arguments.parse_args()
 
     work = list(mutants(options.only))
@@ -171,7 +206,10 @@ def main():
             print(f"{kind:8} {name}:{number + 1}: {code}  =>  {mutated.strip()}")
         print(len(work), "mutants")
         return 0
-    work.sort(key=lambda m: hash_of(m))  # a time-boxed run samples all files and kinds
+    # A time-boxed run samples all files and kinds: the first of each, the second of each...
+    turn = collections.Counter()
+    work = [(turn.update([m[:2]]) or turn[m[:2]], hash_of(m), m) for m in sorted(work, key=hash_of)]
+    work = [m for *_, m in sorted(work)]
     nvrtc = Nvrtc()
     reasons = {}
     table = ROOT / "kernels/mutants.txt"
@@ -182,11 +220,7 @@ def main():
     units = sorted(p.stem for p in CU.glob("*.cu"))
     uses = {unit: includes(f"{unit}.cu", set(), CU) for unit in units}
     deadline = time.time() + options.minutes * 60
-    memory = ROOT / "build/mutants.killed"
-    memory.parent.mkdir(exist_ok=True)
-    if options.again or not memory.is_file():
-        memory.write_text("")
-    remembered = dict(line.split(" ", 1) for line in memory.read_text().splitlines())
+    state = State(ROOT / "build/mutants.state", options.again)
 
     with tempfile.TemporaryDirectory() as scratch, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         scratch = pathlib.Path(scratch)
@@ -195,8 +229,24 @@ def main():
         base = dict(zip(units, pool.map(lambda unit: nvrtc.compile(sources, unit), units)))
         for unit in units:
             (scratch / f"{unit}.ptx").write_text(base[unit])
-        tests = Tests(scratch)
+        tests = Tests(scratch, state)
         print(f"{len(tests.seconds)} tests, {sum(tests.seconds.values()):.0f} s", flush=True)
+
+        def outcome_in(unit, folder):
+            """What comes of the mutant in `folder` where `unit` has it."""
+            key = digest(unit, *(f"{name}\n{(folder / name).read_text()}" for name in sorted(uses[unit])))
+            with_these_tests = digest(key, tests.digest)
+            if known := state.known.get(key) or state.known.get(with_these_tests):
+                return known
+            ptx = nvrtc.compile(folder, unit)
+            outcome = "does not compile" if ptx is None else "same code" if ptx == base[unit] else ""
+            if not outcome:
+                for other in units:
+                    (folder / f"{other}.ptx").write_text(ptx if other == unit else base[other])
+                by = tests.killer(unit, folder)
+                outcome = f"killed by {by}" if by else "SURVIVED"
+            state.put(with_these_tests if outcome == "SURVIVED" else key, outcome)
+            return outcome
 
         def try_one(item):
             index, (kind, name, number, code, mutated) = item
@@ -209,23 +259,9 @@ def main():
             (folder / name).write_text("\n".join(text) + "\n")
             outcome = "same code"
             for unit in (u for u in units if name in uses[u]):  # one by one: most mutants die in the first
-                ptx = nvrtc.compile(folder, unit)
-                if ptx is None:
-                    outcome = "does not compile"
-                    break
-                if ptx == base[unit]:
-                    continue
-                digest = hashlib.sha256(ptx.encode()).hexdigest()
-                by = remembered.get(digest)
-                if not by:
-                    for other in units:
-                        (folder / f"{other}.ptx").write_text(ptx if other == unit else base[other])
-                    by = tests.killer(unit, folder)
-                outcome = f"killed by {by}" if by else "SURVIVED"
-                if by:
-                    with tests.lock, memory.open("a") as file:
-                        remembered[digest] = by
-                        file.write(f"{digest} {by}\n")
+                here = outcome_in(unit, folder)
+                outcome = outcome if here == "same code" else here
+                if here not in ("same code", "SURVIVED"):
                     break
             shutil.rmtree(folder)
             print(f"{outcome:60} {kind:8} {name}:{number + 1}: {mutated.strip()}", flush=True)
@@ -233,6 +269,9 @@ def main():
 
         results = [r for r in pool.map(try_one, enumerate(work)) if r]
 
+    if options.record:
+        rows = sorted(f"{name}\t{kind}\t{mutated}\t{outcome}\n" for outcome, kind, name, mutated in results)
+        (ROOT / "kernels/mutants.tsv").write_text("file\tkind\tmutated line\toutcome\n" + "".join(rows))
     killed = sum(r[0].startswith("killed") for r in results)
     survivors = [r for r in results if r[0] == "SURVIVED"]
     accepted = [r for r in survivors if (r[2], r[3]) in reasons]

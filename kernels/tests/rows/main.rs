@@ -20,9 +20,19 @@ fn floats(random: &mut Random, n: usize, size: f32) -> Vec<f32> {
 fn rms_norm_agrees_with_f64_and_with_itself() {
     let Some(device) = Device::open("rms_norm_agrees_with_f64_and_with_itself") else { return };
     let mut random = Random::new(1);
-    for (channels, ldh) in
-        [(1, 1), (7, 9), (64, 64), (100, 104), (1020, 1020), (1024, 1028), (4096, 4096), (8196, 8196), (8193, 8193)]
-    {
+    for (channels, ldh) in [
+        (1, 1),
+        (7, 9),
+        (7, 8),
+        (64, 64),
+        (64, 65),
+        (100, 104),
+        (1020, 1020),
+        (1024, 1028),
+        (4096, 4096),
+        (8196, 8196),
+        (8193, 8193),
+    ] {
         let rows = if channels > 1000 { 3 } else { 130 };
         let h = floats(&mut random, rows * channels, 3.0);
         let w = floats(&mut random, channels, 2.0);
@@ -79,7 +89,7 @@ fn rms_norm_agrees_with_f64_and_with_itself() {
 fn embed_copies_rows_exactly() {
     let Some(device) = Device::open("embed_copies_rows_exactly") else { return };
     let mut random = Random::new(2);
-    for (channels, ldh) in [(1usize, 1), (30, 31), (64, 64), (2056, 2056), (4096, 4100)] {
+    for (channels, ldh) in [(1usize, 1), (30, 31), (30, 32), (64, 64), (64, 65), (2056, 2056), (4096, 4100)] {
         let (vocabulary, ld) = (11, channels.next_multiple_of(64));
         let table_rows = random.bf16s(vocabulary * channels);
         let tokens = [3u32, 0, 10, 3];
