@@ -10,8 +10,8 @@
  *    shared by any number of threads. A handle is freed once, when no call uses it.
  *  - Structs begin with their size: an old program runs with a new library, and a new one with an old library as long as it
  *    leaves the new fields zero.
- *  - Nothing unwinds, exits, aborts, prints, touches the network, installs a signal handler, or writes a file. An internal
- *    panic becomes BMN_E_INTERNAL.
+ *  - Nothing unwinds, exits, aborts, prints, touches the network, installs a signal handler, or writes a file; training and
+ *    merging write in the folder they are given. An internal panic becomes BMN_E_INTERNAL.
  *  - No log line and no error message holds text of a document.
  *  - The library stays loaded once used: do not dlclose it.
  */
@@ -48,6 +48,26 @@
  * Every run, with its duration.
  */
 #define BMN_LOG_DEBUG 4
+
+/**
+ * A source that is a fine-tuned model of the base's shape: folder or `.gguf` file.
+ */
+#define BMN_MERGE_MODEL 0
+
+/**
+ * A source that is a PEFT LoRA folder.
+ */
+#define BMN_MERGE_ADAPTER 1
+
+/**
+ * Differences that are not dropped stay as they are, instead of being divided by `1 - drop`.
+ */
+#define BMN_MERGE_NO_RESCALE 1
+
+/**
+ * The result is one adapter; all sources must be adapters.
+ */
+#define BMN_MERGE_AS_ADAPTER 2
 
 /**
  * The template that the adapter's or model's `bmn.json` names, else the Zephyr-style one of BioMistral-NLU.
@@ -245,6 +265,31 @@
 #define BMN_E_INTERNAL 100
 
 /**
+ * A training run goes on from its last checkpoint, if there is one; else an output folder that has a run is refused.
+ */
+#define BMN_TRAIN_RESUME 1
+
+/**
+ * `config` is the configuration's text, not the path of a file with it; its relative paths are those of the process.
+ */
+#define BMN_TRAIN_TEXT 2
+
+/**
+ * A step is done.
+ */
+#define BMN_TRAIN_STEP 0
+
+/**
+ * The validation corpora have been measured.
+ */
+#define BMN_TRAIN_VALIDATION 1
+
+/**
+ * A checkpoint is on disk.
+ */
+#define BMN_TRAIN_SAVED 2
+
+/**
  * Major version of the header.
  */
 #define BMN_VERSION_MAJOR 0
@@ -305,9 +350,76 @@ typedef struct bmn_schema bmn_schema;
 typedef struct bmn_session bmn_session;
 
 /**
+ * A training run. Any thread may use it; two at once get `BMN_E_BUSY`.
+ */
+typedef struct bmn_trainer bmn_trainer;
+
+/**
  * Outcome of a call: `BMN_OK` or one of `BMN_E_*`. The numbers never change.
  */
 typedef int32_t bmn_status;
+
+/**
+ * Called after each batch of documents, from the thread of the call, with the number done and of all; non-zero stops the
+ * run, and the documents not done get `BMN_E_CANCELLED`. It must not use the session, and must not throw or unwind.
+ */
+typedef int32_t (*bmn_progress_fn)(void *user_data, uint64_t done, uint64_t of);
+
+/**
+ * How sources are merged; `bmn_merge_options_init` sets the defaults, and a NULL pointer means them.
+ */
+typedef struct bmn_merge_options {
+  /**
+   * `sizeof(bmn_merge_options)`.
+   */
+  uint32_t struct_size;
+  /**
+   * `BMN_MERGE_NO_RESCALE`, `BMN_MERGE_AS_ADAPTER`, added up.
+   */
+  uint32_t flags;
+  /**
+   * Share of each difference that is dropped at random (DARE); default 0.
+   */
+  double drop;
+  /**
+   * Decides what is dropped.
+   */
+  uint64_t seed;
+  /**
+   * Flag that stops the merge; NULL: none. It must live until the call returns.
+   */
+  const struct bmn_cancel *cancel;
+  /**
+   * Called after each tensor with the bytes done and of all; NULL: not. Non-zero stops the merge.
+   */
+  bmn_progress_fn progress;
+  /**
+   * Handed to `progress`.
+   */
+  void *progress_user_data;
+} bmn_merge_options;
+
+/**
+ * What is added to the base.
+ */
+typedef struct bmn_merge_source {
+  /**
+   * Folder or file, NUL-terminated.
+   */
+  const char *path;
+  /**
+   * Weight of its difference from the base; -1 takes a merged adapter out again, up to rounding.
+   */
+  double weight;
+  /**
+   * `BMN_MERGE_MODEL` or `BMN_MERGE_ADAPTER`.
+   */
+  uint32_t kind;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+} bmn_merge_source;
 
 /**
  * Settings of a model; `bmn_model_options_init` sets the defaults.
@@ -444,12 +556,6 @@ typedef struct bmn_score {
    */
   double logprob;
 } bmn_score;
-
-/**
- * Called after each batch of documents, from the thread of the call, with the number done and of all; non-zero stops the
- * run, and the documents not done get `BMN_E_CANCELLED`. It must not use the session, and must not throw or unwind.
- */
-typedef int32_t (*bmn_progress_fn)(void *user_data, uint64_t done, uint64_t of);
 
 /**
  * Settings of a run; `bmn_run_options_init` sets the defaults, and a NULL pointer means them.
@@ -651,6 +757,76 @@ typedef struct bmn_pair {
   struct bmn_str b;
 } bmn_pair;
 
+/**
+ * What a training run tells while it goes on.
+ */
+typedef struct bmn_train_event {
+  /**
+   * Bytes of this struct that are set.
+   */
+  uint32_t struct_size;
+  /**
+   * `BMN_TRAIN_STEP`, `BMN_TRAIN_VALIDATION` or `BMN_TRAIN_SAVED`.
+   */
+  uint32_t kind;
+  /**
+   * Steps done.
+   */
+  uint64_t step;
+  /**
+   * Steps of the whole run.
+   */
+  uint64_t steps;
+  /**
+   * Mean loss per token that counts, of the step or of the validation; NaN for a checkpoint.
+   */
+  double loss;
+  /**
+   * Learning rate of the step; NaN else.
+   */
+  double rate;
+  /**
+   * Tokens per second of the step; NaN else.
+   */
+  double tokens_per_second;
+  /**
+   * Seconds left at the mean speed so far; NaN unless for a step.
+   */
+  double seconds_left;
+} bmn_train_event;
+
+/**
+ * Called after each step, validation and checkpoint, from the thread of the call; non-zero stops the run after the step,
+ * with everything saved. It must not run or free the trainer, and must not throw or unwind.
+ */
+typedef int32_t (*bmn_train_progress_fn)(void *user_data, const struct bmn_train_event *event);
+
+/**
+ * How a training run is watched; `bmn_train_options_init` sets the defaults, and a NULL pointer means them.
+ */
+typedef struct bmn_train_options {
+  /**
+   * `sizeof(bmn_train_options)`.
+   */
+  uint32_t struct_size;
+  /**
+   * Must be 0.
+   */
+  uint32_t flags;
+  /**
+   * Flag that stops the run after the step; NULL: none. It must live until the call returns.
+   */
+  const struct bmn_cancel *cancel;
+  /**
+   * Called after each step; NULL: not.
+   */
+  bmn_train_progress_fn progress;
+  /**
+   * Handed to `progress`.
+   */
+  void *progress_user_data;
+} bmn_train_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -770,6 +946,37 @@ BMN_API const char *bmn_error_message(const struct bmn_error *error);
  * `error` is NULL or a live error, which ends here.
  */
 BMN_API void bmn_error_free(struct bmn_error *error);
+
+/**
+ * Sets `*options` to the defaults; `struct_size` is `sizeof(bmn_merge_options)` of the caller's header. NULL is ignored.
+ *
+ * Threads: any. Since 0.1.
+ *
+ * `options` is NULL or points to `struct_size` bytes.
+ */
+BMN_API
+void bmn_merge_options_init(struct bmn_merge_options *options,
+                            size_t struct_size);
+
+/**
+ * Writes `base` plus the weighted differences of `n` sources as the new folder `folder`, tensor by tensor; `options` may be NULL.
+ *
+ * The folder appears whole or not at all, with `merge.json`, which says what it was made of. A base that is a `.gguf` file has
+ * no tokenizer that could be copied; that of a folder is.
+ * Errors: `BMN_E_INVALID_ARGUMENT` (a folder that exists, weights or shares that make no sense), `BMN_E_NOT_FOUND`, `BMN_E_IO`,
+ * `BMN_E_MODEL_FORMAT` (a source that is made for another model, by tensor), `BMN_E_CANCELLED`. Threads: any. Since 0.1.
+ *
+ * `base`, `folder` and the sources' paths are NUL-terminated; `sources` points to `n` items; `options` is NULL or as large as it
+ * says; `err` points to a place or is NULL.
+ */
+BMN_API
+BMN_NODISCARD
+bmn_status bmn_merge(const char *base,
+                     const struct bmn_merge_source *sources,
+                     size_t n,
+                     const struct bmn_merge_options *options,
+                     const char *folder,
+                     struct bmn_error **err);
 
 /**
  * Sets `*options` to the defaults; `struct_size` is `sizeof(bmn_model_options)` of the caller's header. NULL is ignored.
@@ -1211,6 +1418,82 @@ bmn_status bmn_similar(const struct bmn_session *session,
                        struct bmn_result **results,
                        bmn_status *statuses,
                        struct bmn_error **err);
+
+/**
+ * Sets `*options` to the defaults; `struct_size` is `sizeof(bmn_train_options)` of the caller's header. NULL is ignored.
+ *
+ * Threads: any. Since 0.1.
+ *
+ * `options` is NULL or points to `struct_size` bytes.
+ */
+BMN_API
+void bmn_train_options_init(struct bmn_train_options *options,
+                            size_t struct_size);
+
+/**
+ * Reads a run's configuration (TOML, docs/training.md), its examples and its model. `flags`: `BMN_TRAIN_*`, added up.
+ *
+ * `config` is the path of a file, whose relative paths are those of its folder, or with `BMN_TRAIN_TEXT` the text itself. The
+ * run computes on the runtime's device, whatever `run.device` says, and with the runtime's threads unless `run.threads` is set.
+ * The folder `output` is created; the run writes there and nowhere else.
+ * On success `*out` is a trainer to free with `bmn_trainer_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT`
+ * (configuration, record or model, by file and line), `BMN_E_INVALID_ARGUMENT` (a folder with a run; a run that began with
+ * something else), `BMN_E_OUT_OF_MEMORY` (beyond the runtime's limit), those of the device. Threads: any. Since 0.1.
+ *
+ * `runtime` is live; `config` is NUL-terminated; `out` points to a place; `err` to a place or is NULL.
+ */
+BMN_API
+BMN_NODISCARD
+bmn_status bmn_trainer_open(const struct bmn_runtime *runtime,
+                            const char *config,
+                            uint32_t flags,
+                            struct bmn_trainer **out,
+                            struct bmn_error **err);
+
+/**
+ * What the run needs, as a JSON object: `examples`, `left_out`, `tokens`, `tokens_that_count`, `step` (done before), `steps`,
+ * `parameters`, `parameters_tuned`, `need` (bytes).
+ *
+ * Returns a string that lives as long as the trainer, NULL for NULL. Threads: any. Since 0.1.
+ *
+ * `trainer` is NULL or live.
+ */
+BMN_API
+const char *bmn_trainer_plan_json(const struct bmn_trainer *trainer);
+
+/**
+ * Runs to the end, or returns at once where it is there; `options` may be NULL. The result is then in the folder that `bmn_trainer_output` names, a PEFT adapter for
+ * `bmn_adapter_open` or a model for `bmn_model_open`.
+ *
+ * Errors: `BMN_E_CANCELLED` where it was stopped: everything is saved, and another call goes on, or another trainer opened with
+ * `BMN_TRAIN_RESUME`, to the same bits. `BMN_E_INVALID_ARGUMENT` (a loss that is no number or jumps), `BMN_E_IO`: the trainer is
+ * then of no more use; its checkpoints are. `BMN_E_BUSY`. Threads: one at a time. Since 0.1.
+ *
+ * `trainer` is live; `options` is NULL or as large as it says; `err` points to a place or is NULL.
+ */
+BMN_API
+BMN_NODISCARD
+bmn_status bmn_trainer_run(const struct bmn_trainer *trainer,
+                           const struct bmn_train_options *options,
+                           struct bmn_error **err);
+
+/**
+ * The folder of the adapter or model once the run is done; NULL before, and for NULL.
+ *
+ * Returns a string that lives as long as the trainer. Threads: any. Since 0.1.
+ *
+ * `trainer` is NULL or live.
+ */
+BMN_API const char *bmn_trainer_output(const struct bmn_trainer *trainer);
+
+/**
+ * Frees a trainer; what it saved stays. NULL is allowed. No call may be using it.
+ *
+ * Threads: any, once. Since 0.1.
+ *
+ * `trainer` is NULL or live and unused, and ends here.
+ */
+BMN_API void bmn_trainer_free(struct bmn_trainer *trainer);
 
 /**
  * The ABI of the library at hand, to compare with `BMN_ABI_VERSION` of the header compiled with.

@@ -232,6 +232,60 @@ private:
   detail::handle<bmn_model, bmn_model_free> handle_;
 };
 
+/// Training options with the library's defaults; the fields are those of bmn_train_options.
+struct train_options : bmn_train_options {
+  train_options() noexcept { bmn_train_options_init(this, sizeof(bmn_train_options)); }
+};
+
+/// A training run.
+class trainer {
+public:
+  /// `config`: the path of a TOML file, or with BMN_TRAIN_TEXT the text itself; `flags`: BMN_TRAIN_*.
+  static result_of<trainer> open(const runtime &where, const std::string &config, std::uint32_t flags = 0) {
+    bmn_trainer *made = nullptr;
+    detail::trap trap;
+    const bmn_status status = bmn_trainer_open(where.get(), config.c_str(), flags, &made, trap.out());
+    BMN_CALL_(trainer, status, trap, trainer(made));
+  }
+#ifndef BMN_NO_EXCEPTIONS
+  explicit trainer(const std::string &config, std::uint32_t flags = 0) : trainer(open(runtime::make(), config, flags)) {}
+#endif
+  std::string plan_json() const { return bmn_trainer_plan_json(handle_.get()); }
+  /// Runs to the end: the folder of the adapter or model. A run that was stopped fails with BMN_E_CANCELLED and can go on.
+  result_of<std::string> run(const bmn_train_options *options = nullptr) const {
+    detail::trap trap;
+    const bmn_status status = bmn_trainer_run(handle_.get(), options, trap.out());
+    BMN_CALL_(std::string, status, trap, std::string(bmn_trainer_output(handle_.get())));
+  }
+
+private:
+  explicit trainer(bmn_trainer *made) : handle_(made) {}
+  detail::handle<bmn_trainer, bmn_trainer_free> handle_;
+};
+
+/// Merge options with the library's defaults; the fields are those of bmn_merge_options.
+struct merge_options : bmn_merge_options {
+  merge_options() noexcept { bmn_merge_options_init(this, sizeof(bmn_merge_options)); }
+};
+
+/// A source of a merge; `kind`: BMN_MERGE_MODEL or BMN_MERGE_ADAPTER. It does not keep `path`.
+inline bmn_merge_source merge_source(const char *path, double weight = 1, std::uint32_t kind = BMN_MERGE_ADAPTER) {
+  bmn_merge_source source = bmn_merge_source();
+  source.path = path;
+  source.weight = weight;
+  source.kind = kind;
+  return source;
+}
+
+/// Writes `base` plus the weighted differences of `sources` as the new folder `folder`, which it returns.
+inline result_of<std::string> merge(const std::string &base, const std::vector<bmn_merge_source> &sources,
+                                    const std::string &folder, const bmn_merge_options *options = nullptr) {
+  detail::trap trap;
+  const bmn_status status =
+      bmn_merge(base.c_str(), sources.data(), sources.size(), options, folder.c_str(), trap.out());
+  BMN_CALL_(std::string, status, trap, folder);
+}
+
 /// text[start, end) of the document in the unit asked for; the views live as long as the result.
 struct span {
   std::size_t id, start, end;

@@ -12,6 +12,7 @@ mod logits;
 mod merge;
 mod model;
 mod opening;
+mod parquet;
 mod progress;
 mod results;
 mod stop;

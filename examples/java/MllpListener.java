@@ -107,8 +107,9 @@ public final class MllpListener implements AutoCloseable {
             }
             for (Span span : results.get(i).spans()) {
                 entries.add("{'resource':{'resourceType':'Observation','status':'preliminary','code':{'text':" + quote(span.label())
-                        + "},'valueString':" + quote(span.text()) + ",'note':[{'text':'text " + (i + 1) + ", UTF-16 units "
-                        + span.start() + " to " + span.end() + "'}]}}");
+                        + "},'valueString':" + quote(span.text()) + ",'note':[{'text':'text " + (i + 1) + "'}],'extension':["
+                        + "{'url':'urn:biomistral-nlu:span','extension':[{'url':'start','valueUnsignedInt':" + span.start()
+                        + "},{'url':'end','valueUnsignedInt':" + span.end() + "},{'url':'unit','valueCode':'utf16'}]}]}}");
             }
         }
         return acknowledge(head, failed.length() == 0 ? "AA" : "AE", failed.toString(), entries.toString().replace('\'', '"'));
@@ -116,7 +117,6 @@ public final class MllpListener implements AutoCloseable {
 
     /** The acknowledgment; its Z segment has the bundle, in base64. Neither the rest nor the log has any text of the message. */
     private String acknowledge(String[] head, String code, String reason, String bundle) {
-        LOG.info("message answered: " + code + " " + reason);
         LOG.info("message answered: " + code + " " + reason);
         String now = String.format("%1$tY%1$tm%1$td%1$tH%1$tM%1$tS", new Date());
         return "MSH|^~\\&|" + String.join("|", head[4], head[5], head[2], head[3], now, "", "ACK", UUID.randomUUID().toString(),

@@ -8,6 +8,7 @@
 //! | `status`, `error` | numbers and sentences |
 //! | `runtime`, `model`, `adapter`, `session`, `cancel`, `schema`, `run` | what a caller holds |
 //! | `tasks` | the seven tasks |
+//! | `train`, `merge` | adapters and models made |
 //! | `result`, `offsets` | answers, read by index or as JSON, in any unit |
 
 #![allow(non_camel_case_types)]
@@ -19,6 +20,7 @@ mod guard;
 mod handle;
 pub mod log;
 mod memory;
+mod merge;
 mod model;
 mod offsets;
 mod result;
@@ -30,4 +32,5 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod train;
 pub mod version;

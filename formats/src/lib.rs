@@ -6,6 +6,7 @@
 //! | `offsets` | byte, code point and UTF-16 offsets of one text |
 //! | `problem` | what was wrong with a file, and where; never with its text |
 //! | `brat`, `bioc`, `bioc_json`, `pubtator`, `conll`, `label_studio`, `jsonl` | one format each |
+//! | `fhir`, `omop` | forms that are only written, with codes of the caller's table (`codes`) |
 //! | `ppi`, `sentences`, `tables` | forms of single corpora: XML of pairs, sentences with marks, CSV, TSV and JSON |
 //! | `corpora` | the corpora by name: which files, which format |
 //!
@@ -16,14 +17,17 @@
 pub mod bioc;
 pub mod bioc_json;
 pub mod brat;
+mod codes;
 pub mod conll;
 pub mod convert;
 pub mod corpora;
 mod document;
 mod error;
+pub mod fhir;
 pub mod jsonl;
 pub mod label_studio;
 mod offsets;
+pub mod omop;
 pub mod ppi;
 mod problem;
 pub mod pubtator;
@@ -31,6 +35,7 @@ pub mod sentences;
 pub mod tables;
 mod xml;
 
+pub use codes::{Code, Codes};
 pub use document::{Argument, Document, Event, Mention, Pair, Question, Relation};
 pub use error::{Error, Result};
 pub use offsets::{Offsets, Unit};

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 use biomistral_nlu_formats::convert::{Format, Losses, fit, parse, print};
-use biomistral_nlu_formats::{Argument, Document, Event, Mention, Problems, Relation, Unit, brat};
+use biomistral_nlu_formats::{Argument, Codes, Document, Event, Mention, Offsets, Problems, Relation, Unit};
+use biomistral_nlu_formats::{brat, fhir, omop};
 use proptest::prelude::*;
+use serde_json::Value;
 
 /// Characters of one to four bytes, of one and two UTF-16 units, and all that the formats give a meaning.
 const TEXT: &str = "[a-c \n\r\t|;:,<>&\"'é\u{301}😀日\u{85}]{1,40}";
@@ -87,6 +89,74 @@ proptest! {
             };
             prop_assert!(problems.0.is_empty(), "{format:?}: {:?}", problems.0);
             prop_assert_eq!(&back, &vec![fitted], "{:?}", format);
+        }
+    }
+}
+
+proptest! {
+    /// Nothing is written that the document does not say, and every mention that is not counted as lost stands there.
+    #[test]
+    fn exports_say_what_the_document_says(
+        document in document(),
+        unit in prop::sample::select(vec![Unit::Byte, Unit::CodePoint, Unit::Utf16]),
+        coded in any::<bool>(),
+    ) {
+        let label = document.mentions.first().map_or("x".to_owned(), |mention| mention.label.clone());
+        let table = format!("label,system,code,concept_id\n\"{}\",urn:s,7,42\n", label.replace('"', "\"\""));
+        let codes = if coded { Codes::read("t", &table).unwrap() } else { Codes::default() };
+        let offsets = Offsets::new(&document.text, unit);
+        let documents = [document.clone(), document.clone()];
+
+        let mut losses = Losses::new();
+        let bundle: Value = serde_json::from_str(&fhir::write(&documents, unit, &codes, &mut losses).unwrap()).unwrap();
+        let entries = bundle["entry"].as_array().unwrap();
+        let mut urls: Vec<&Value> = entries.iter().map(|entry| &entry["fullUrl"]).collect();
+        let observations: Vec<&Value> =
+            entries.iter().map(|entry| &entry["resource"]).filter(|resource| !resource["extension"].is_null()).collect();
+        let lost = losses.get("mentions without a label or of white space alone").copied().unwrap_or(0);
+        prop_assert_eq!(observations.len() + lost, 2 * document.mentions.len());
+        prop_assert_eq!(losses.get("events").copied().unwrap_or(0), 2 * document.events.len());
+        prop_assert_eq!(losses.get("relations").copied().unwrap_or(0), 2 * document.relations.len());
+        for observation in &observations {
+            prop_assert!(urls.contains(&&observation["derivedFrom"][0]["reference"]));
+            let spans = observation["extension"].as_array().unwrap().iter().map(|span| {
+                let number = |i: usize| span["extension"][i]["valueUnsignedInt"].as_u64().unwrap() as usize;
+                assert_eq!(span["extension"][2]["valueCode"], unit.name());
+                offsets.bytes(number(0), number(1)).unwrap()
+            });
+            let places: Vec<_> = spans.collect();
+            let value = observation["valueString"].as_str();
+            let value = value.or(observation["valueCodeableConcept"]["text"].as_str()).unwrap();
+            let is = |mention: &&Mention| {
+                mention.places == places && observation["code"]["text"] == *mention.label
+                    && mention.text(&document.text).replace(|c: char| c.is_control() && !"\n\r\t".contains(c), " ") == value
+            };
+            prop_assert!(document.mentions.iter().any(|mention| is(&mention)));
+            prop_assert_eq!(!observation["valueCodeableConcept"].is_null(), coded && observation["code"]["text"] == *label);
+        }
+        urls.sort_by_key(|url| url.to_string());
+        urls.dedup();
+        prop_assert_eq!(urls.len(), entries.len());
+
+        let origin = omop::Origin::new(unit, "test", "2026-11-23").unwrap();
+        let rows = omop::rows(&documents, &origin, &codes, &mut losses).unwrap();
+        prop_assert_eq!(rows.len(), 2 * document.mentions.len());
+        for (i, (row, mention)) in rows.iter().zip(document.mentions.iter().chain(&document.mentions)).enumerate() {
+            prop_assert_eq!(row.note_nlp_id, i as i64 + 1);
+            prop_assert_eq!(row.note_id, if i < document.mentions.len() { 1 } else { 2 });
+            prop_assert_eq!(offsets.at(mention.extent().start).unwrap().to_string(), row.offset.as_str());
+            prop_assert_eq!(mention.text(&document.text), row.lexical_variant.as_str());
+            prop_assert!(row.snippet.contains(&document.text[mention.extent()]) && document.text.contains(&row.snippet));
+            prop_assert_eq!(row.note_nlp_concept_id, if coded && mention.label == label { 42 } else { 0 });
+            prop_assert!(row.term_modifiers.contains(&format!("offset_unit={}", unit.name())));
+        }
+        let text = omop::csv(&rows, &origin).unwrap();
+        let mut read = csv::Reader::from_reader(text.as_bytes());
+        prop_assert_eq!(read.headers().unwrap().iter().collect::<Vec<_>>(), omop::COLUMNS.to_vec());
+        let records: Vec<csv::StringRecord> = read.records().collect::<Result<_, _>>().unwrap();
+        prop_assert_eq!(records.len(), rows.len());
+        for (record, row) in records.iter().zip(&rows) {
+            prop_assert_eq!((&record[4], &record[5], &record[3]), (&*row.offset, &*row.lexical_variant, &*row.snippet));
         }
     }
 }

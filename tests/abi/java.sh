@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Java step of `make test-abi`: tests/abi/java.sh LIBRARY MODEL OUT, with two adapters in OUT. The jar with the library
+# The Java step of `make test-abi`: tests/abi/java.sh LIBRARY MODEL OUT, with two adapters and a tiny model in OUT. The jar with the library
 # inside, on the Java at hand over JNA, and on Java 25 over JNA and over the foreign-function interface.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,6 +29,7 @@ run() { # RUNTIME CLASSPATH OPTION... -- TEST...: tests, with the library from t
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
     "$java" "${options[@]}" -Dbmn.model="$model" -Dbmn.adapter1="$out/adapter1" -Dbmn.adapter2="$out/adapter2" \
+        -Dbmn.tiny="$out/tiny" \
         org.junit.runner.JUnitCore "$@"
 }
 echo "-- $(java -version 2>&1 | head -n 1), JNA"

@@ -41,7 +41,7 @@ for std in c++11 c++14 c++17 c++20; do
 done
 
 say "programs"
-for name in hostile tasks threads life faults; do
+for name in hostile tasks threads life faults train; do
     cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link
 done
 c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
@@ -51,7 +51,8 @@ cc -std=c99 $warn bench/abi.c -o "$out/bench" $link
 c++ -std=c++17 $warn examples/cpp/first_span.cpp -o "$out/first_cpp" $link
 python3 tests/abi/adapter.py "$out/adapter1" 1 30 576
 python3 tests/abi/adapter.py "$out/adapter2" 2 30 576
-rm -rf "$out/tiny" "$out/broken"
+rm -rf "$out/tiny" "$out/broken" "$out"/made*
+mkdir -p "$out/made" "$out/made11" "$out/made20"
 python3 tests/abi/tiny.py "$out/tiny" fuzz/seeds/tokenizer_model/tiny.model
 python3 tests/abi/adapter.py "$out/tiny/adapter" 1 2 32
 cp -r "$out/tiny/model" "$out/broken"
@@ -59,8 +60,9 @@ cp -r "$out/tiny/model" "$out/broken"
 "$out/tasks" "$model"
 "$out/life" "$out/tiny/model" "$out/tiny/adapter"
 "$out/faults" "$out/broken" "$model"
-"$out/wrapper11" "$model"
-"$out/wrapper20" "$model"
+"$out/train" "$out/tiny" "$out/tiny/adapter" "$out/made"
+"$out/wrapper11" "$model" "$out/tiny" "$out/made11"
+"$out/wrapper20" "$model" "$out/tiny" "$out/made20"
 cmp <("$out/first_c" "$model") <("$out/first_cpp" "$model")
 # BMN_MINUTES=5: 64 threads for so long.
 "$out/threads" "$model" "$out/adapter1" "$out/adapter2" "${THREADS:-$([ -n "${BMN_MINUTES:-}" ] && echo 64 || echo 8)}" "${ROUNDS:-3}"
@@ -92,7 +94,7 @@ if command -v pkg-config >/dev/null; then
     # shellcheck disable=SC2046
     cc examples/c/first_span.c -o "$out/first_installed" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
     cmp <("$out/first_installed" "$model") <("$out/first_c" "$model")
-    for name in classify batch adapter; do
+    for name in classify batch adapter train; do
         # shellcheck disable=SC2046
         cc -std=c99 $warn "examples/c/$name.c" -o "$out/$name" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
     done
@@ -100,6 +102,7 @@ if command -v pkg-config >/dev/null; then
     c++ -std=c++11 $warn examples/cpp/viewer.cpp -o "$out/viewer" $(pkg-config --cflags --libs biomistral_nlu) -Wl,-rpath,"$prefix/lib"
     "$out/classify" "$model" | grep -c '^answer' >/dev/null
     [ "$(printf 'Rash after aspirin.\nNo chest pain.\n' | "$out/batch" "$model" | grep -c '"status":"ok"')" = 2 ]
+    [ "$("$out/train" "$out/tiny/again.toml" "$out/tiny/model" | grep -cE '^(step [0-9]+ of 6: loss|Is aspirin a drug\? (yes|no)$)')" = 7 ]
     "$out/adapter" "$model" "$out/adapter1" "$out/adapter2" | grep -c '^generation 2' >/dev/null
     printf 'Started metformin 500 mg.\n' | "$out/viewer" "$model" drug | grep -c 'Started' >/dev/null
 else

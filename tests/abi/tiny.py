@@ -1,4 +1,4 @@
-"""A model so small that a step of training takes milliseconds, with data and a configuration: tiny.py FOLDER TOKENIZER."""
+"""A model so small that a step of training takes milliseconds, with data and two configurations: tiny.py FOLDER TOKENIZER."""
 import json
 import pathlib
 import random
@@ -44,7 +44,9 @@ with open(folder / "train.jsonl", "w") as out:
     for i in range(12):
         said = [("user", f"Note {i}: take aspirin."), ("assistant", ["Drug: aspirin", "Drug: None"][i % 2])]
         out.write(json.dumps({"messages": [{"role": role, "content": text} for role, text in said]}) + "\n")
-(folder / "train.toml").write_text(
-    'model = "model"\noutput = "run"\nmax_tokens = 128\n[[train]]\nfile = "train.jsonl"\n[tuning]\nmethod = "lora"\n'
-    "rank = 4\nalpha = 8.0\n[optimiser]\nrate = 2e-2\n[run]\nepochs = 2\nbatch = 4\npass_tokens = 256\nsave_every = 4\n"
+text = (
+    "max_tokens = 128\n[[train]]\nfile = 'train.jsonl'\n[tuning]\nmethod = 'lora'\nrank = 4\nalpha = 8.0\n"
+    "[optimiser]\nrate = 2e-2\n[run]\nepochs = 2\nbatch = 4\npass_tokens = 256\nsave_every = 4\n"
 )
+for name in "train", "again":
+    (folder / f"{name}.toml").write_text(f"model = 'model'\noutput = 'run-{name}'\n{text}")

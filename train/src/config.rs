@@ -238,18 +238,23 @@ impl Config {
     /// Reads a file; its relative paths become those of its folder.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] with the line of an unknown key or a wrong type; [`Error::Invalid`] naming a value
-    /// out of range.
+    /// [`Error::Io`], and what [`Config::parse`] finds.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let name = path.display().to_string();
-        let mut config: Config = toml::from_str(&text).map_err(|e| Error::format(&name, e.to_string()))?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads TOML; relative paths become those of `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] of `name` with the line of an unknown key or a wrong type, or naming a value out of range.
+    pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Self> {
+        let mut config: Config = toml::from_str(text).map_err(|e| Error::format(name, e.to_string()))?;
         let corpora = config.train.iter_mut().chain(&mut config.validation).map(|corpus| &mut corpus.file);
         for path in corpora.chain([&mut config.model, &mut config.output]) {
-            *path = base.join(&*path);
+            *path = folder.join(&*path);
         }
-        config.check(&name)?;
+        config.check(name)?;
         Ok(config)
     }
 

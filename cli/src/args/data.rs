@@ -48,9 +48,12 @@ pub enum DataCommand {
 /// `bmn convert`
 #[derive(Args)]
 #[command(
-    after_help = "Formats: jsonl, brat (a folder), bioc, bioc-json, pubtator, label-studio. What the target cannot say is\n\
-    counted on stderr, and so is what is wrong in the input; see docs/data.md.\n\
-    Example: bmn convert --from brat --to label-studio notes tasks.json"
+    after_help = "Formats: jsonl, brat (a folder), bioc, bioc-json, pubtator, label-studio; out only: fhir (R4, JSON),\n\
+    omop (NOTE_NLP of CDM 5.4, CSV), omop-parquet. What the target cannot say is counted on stderr, and so is what is\n\
+    wrong in the input; see docs/data.md.\n\
+    Examples:\n  \
+    bmn convert --from brat --to label-studio notes tasks.json\n  \
+    bmn convert --from jsonl --to fhir --codes codes.csv notes.jsonl bundle.json"
 )]
 pub struct Convert {
     /// Format of IN
@@ -68,4 +71,13 @@ pub struct Convert {
     /// Unit of offsets written [default: code points, for Label Studio UTF-16]
     #[arg(long, value_enum)]
     pub unit: Option<Unit>,
+    /// fhir, omop: codes of mentions, CSV of label, match (text or concept), system, code, display, concept_id
+    #[arg(long, value_name = "FILE")]
+    pub codes: Option<PathBuf>,
+    /// omop: nlp_system
+    #[arg(long, value_name = "NAME", default_value = "bmn convert")]
+    pub system: String,
+    /// omop: nlp_date [default: today, UTC]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub date: Option<String>,
 }

@@ -1,4 +1,5 @@
-// The C++ header, with exceptions or (BMN_NO_EXCEPTIONS) without. Argument: the model.
+// The C++ header, with exceptions or (BMN_NO_EXCEPTIONS) without. Arguments: the model, a folder of tests/abi/tiny.py, the folder
+// to train and merge in.
 #include "biomistral_nlu.hpp"
 #include <cstdio>
 #include <cstdlib>
@@ -18,7 +19,37 @@ static_assert(std::is_nothrow_move_constructible<bmn::model>::value, "handles mo
 
 static const std::string note = "Sj\xc3\xb6gren's syndrome, treated with hydroxychloroquine.";
 
+static std::string config(const std::string &tiny, const std::string &out) {
+  return "model = '" + tiny + "/model'\noutput = '" + out + "/run'\nmax_tokens = 128\ntrain = [{file = '" + tiny +
+         "/train.jsonl'}]\ntuning = {method = 'lora', rank = 2}\nrun = {epochs = 1, batch = 6, pass_tokens = 256}\n";
+}
+
+static std::int32_t count(void *user_data, const bmn_train_event *event) {
+  *static_cast<std::uint64_t *>(user_data) += event->kind == BMN_TRAIN_STEP;
+  return 0;
+}
+
 #ifndef BMN_NO_EXCEPTIONS
+static void train(const std::string &tiny, const std::string &out) {
+  bmn::trainer trainer(config(tiny, out), BMN_TRAIN_TEXT);
+  CHECK(trainer.plan_json().find("\"steps\":2") != std::string::npos);
+  std::uint64_t steps = 0;
+  bmn::train_options options;
+  options.progress = count;
+  options.progress_user_data = &steps;
+  const std::string adapter = trainer.run(&options);
+  CHECK(steps == 2);
+  const std::string merged = bmn::merge(tiny + "/model", {bmn::merge_source(adapter.c_str())}, out + "/merged");
+  bmn::model model(merged);
+  CHECK(model.set_adapter("again", model.open_adapter(adapter)) == 1);
+  try {
+    bmn::trainer again(config(tiny, out), BMN_TRAIN_TEXT);
+    CHECK(false);
+  } catch (const bmn::error &e) {
+    CHECK(e.status() == BMN_E_INVALID_ARGUMENT);
+  }
+}
+
 static void run(const char *path) {
   bmn::model model(path);
   bmn::session session(model);
@@ -63,6 +94,22 @@ static void run(const char *path) {
   }
 }
 #else
+static void train(const std::string &tiny, const std::string &out) {
+  auto where = bmn::runtime::make();
+  auto trainer = bmn::trainer::open(*where, config(tiny, out), BMN_TRAIN_TEXT);
+  CHECK(trainer);
+  std::uint64_t steps = 0;
+  bmn::train_options options;
+  options.progress = count;
+  options.progress_user_data = &steps;
+  auto adapter = trainer->run(&options);
+  CHECK(adapter && steps == 2);
+  bmn::merge_options how;
+  how.drop = 2;
+  auto merged = bmn::merge(tiny + "/model", {bmn::merge_source(adapter->c_str())}, out + "/merged", &how);
+  CHECK(!merged && merged.failure().status() == BMN_E_INVALID_ARGUMENT);
+}
+
 static void run(const char *path) {
   auto where = bmn::runtime::make();
   CHECK(where);
@@ -81,8 +128,9 @@ static void run(const char *path) {
 #endif
 
 int main(int argc, char **argv) {
-  CHECK(argc == 2);
+  CHECK(argc == 4);
   run(argv[1]);
+  train(argv[2], argv[3]);
   std::puts("wrapper: ok");
   return 0;
 }

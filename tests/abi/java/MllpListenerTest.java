@@ -122,7 +122,8 @@ public class MllpListenerTest {
             assertEquals("MSA|AA|id-7|", answer[1]);
             String bundle = bundle(answer);
             assertTrue(bundle.startsWith("{\"resourceType\":\"Bundle\",\"type\":\"collection\""));
-            Matcher spans = Pattern.compile("\"valueString\":\"(.*?)\",\"note\":\\[\\{\"text\":\"text (\\d), UTF-16 units (\\d+) to (\\d+)\"")
+            Matcher spans = Pattern.compile("\"valueString\":\"(.*?)\",\"note\":\\[\\{\"text\":\"text (\\d)\"\\}\\],.*?"
+                    + "\"valueUnsignedInt\":(\\d+).*?\"valueUnsignedInt\":(\\d+)\\},\\{\"url\":\"unit\",\"valueCode\":\"utf16\"")
                     .matcher(bundle);
             int found = 0;
             while (spans.find()) {

@@ -3,19 +3,23 @@
 //! A fork and join by rayon costs more than a decoded token's smallest products, so the threads are fetched from the pool
 //! once per pass and then wait for work: spinning for some microseconds, then yielding, then parked, so that another
 //! process that wants a core gets it. Work is claimed by an atomic counter; nobody waits for a thread that has not come.
-//! One session at a time has the team; another that finds it taken works on its own thread alone.
+//! One session at a time has the team; another that finds it taken works on its own thread alone, and one worker of the team
+//! stays away for each that does: more threads than cores would have a job wait for a worker that is not running.
 
 use crate::{Error, Result};
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Rounds of waiting before a thread yields (about 20 µs), and rounds of yielding before it parks.
 const SPINS: u32 = 1000;
 const YIELDS: u32 = 50;
+/// For so long a session works alone on although the team is free: the other one is back sooner between two passes.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// A mutable slice whose disjoint parts are written by different tasks.
 pub struct Parts<'a, T> {
@@ -79,6 +83,8 @@ pub struct Team {
     pool: Option<rayon::ThreadPool>,
     /// Token of the thread whose pass has the team; 0 when free.
     owner: AtomicU64,
+    /// Threads inside a pass, the owner's and those that work alone.
+    passes: AtomicUsize,
     state: Alone<AtomicU64>,
     next: Alone<AtomicUsize>,
     job: UnsafeCell<Option<Job<'static>>>,
@@ -96,6 +102,21 @@ fn token() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local!(static TOKEN: u64 = NEXT.fetch_add(1, Relaxed));
     TOKEN.with(|token| *token)
+}
+
+thread_local! {
+    /// Set while this thread works alone in a pass: since when the team has been free.
+    static ALONE: Cell<Option<Option<Instant>>> = const { Cell::new(None) };
+}
+
+/// Counts a pass; by a panic, too, it ends.
+struct Pass<'a>(&'a Team);
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        ALONE.set(None);
+        self.0.passes.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Frees the team when a pass ends, by a panic too.
@@ -129,6 +150,7 @@ impl Team {
             threads,
             pool,
             owner: AtomicU64::new(0),
+            passes: AtomicUsize::new(0),
             state: Alone(AtomicU64::new(0)),
             next: Alone(AtomicUsize::new(0)),
             job: UnsafeCell::new(None),
@@ -144,12 +166,28 @@ impl Team {
         self.threads
     }
 
-    /// Keeps the threads at hand while `run` runs on the calling thread; without them if another thread has them.
+    /// Keeps the threads at hand while `run` runs on the calling thread; without them if other threads have them.
     pub fn pass<R>(&self, run: impl FnOnce() -> R) -> R {
         let Some(pool) = &self.pool else { return run() };
-        if self.owner.compare_exchange(0, token(), Acquire, Relaxed).is_err() {
+        if ALONE.get().is_some() || self.owner.load(Relaxed) == token() {
             return run();
         }
+        let others = self.passes.fetch_add(1, Relaxed);
+        let _pass = Pass(self);
+        if others + 1 < self.threads && self.take() {
+            return self.lead(pool, run);
+        }
+        ALONE.set(Some(None));
+        run()
+    }
+
+    /// Makes the calling thread the owner, if there is none.
+    fn take(&self) -> bool {
+        self.owner.compare_exchange(0, token(), Acquire, Relaxed).is_ok()
+    }
+
+    /// Runs `run` on the calling thread, the owner, with the workers at hand.
+    fn lead<R>(&self, pool: &rayon::ThreadPool, run: impl FnOnce() -> R) -> R {
         let _free = Free(self);
         // No worker is here: the last pass's scope waited for all of them.
         self.state.0.fetch_and(!FLAGS, SeqCst);
@@ -157,13 +195,30 @@ impl Team {
         let mut result = None;
         pool.in_place_scope(|scope| {
             let _dismiss = Dismiss(self);
-            (1..self.threads).for_each(|_| scope.spawn(|_| self.work()));
+            (1..self.threads).for_each(|worker| scope.spawn(move |_| self.work(worker)));
             result = run.take().map(|run| run());
         });
         match result {
             Some(result) => result,
             None => unreachable!("the scope ran its closure"),
         }
+    }
+
+    /// Whether worker number `worker`, from 1, has a core: the sessions that work alone have theirs.
+    fn wanted(&self, worker: usize) -> bool {
+        worker + self.passes.load(Relaxed) <= self.threads
+    }
+
+    /// Whether a session that works alone in its pass may have the team for an operation: nobody else has worked for a while.
+    fn free_again(&self) -> bool {
+        let Some(since) = ALONE.get() else { return true };
+        if self.owner.load(Relaxed) != 0 || !self.wanted(1) {
+            ALONE.set(Some(None));
+            return false;
+        }
+        let now = Instant::now();
+        ALONE.set(Some(Some(since.unwrap_or(now))));
+        since.is_some_and(|since| now - since > PATIENCE)
     }
 
     /// Calls `task(0) .. task(tasks - 1)`, each once, on any thread, and returns when all are done. A panic in a task is
@@ -185,11 +240,18 @@ impl Team {
             catch_unwind(AssertUnwindSafe(|| (job.work)(0..job.units)))
         } else if self.owner.load(Relaxed) == token() {
             self.run_shared(job)
-        } else if self.owner.load(Relaxed) == 0 {
-            return self.pass(|| match self.owner.load(Relaxed) == token() {
-                true => self.run_parts(job),
-                false => self.run_alone(job),
-            });
+        } else if self.free_again() {
+            match (&self.pool, ALONE.get()) {
+                // Outside of a pass, this operation is one.
+                (_, None) => {
+                    return self.pass(|| match self.owner.load(Relaxed) == token() {
+                        true => self.run_parts(job),
+                        false => self.run_alone(job),
+                    });
+                }
+                (Some(pool), _) if self.take() => self.lead(pool, || self.run_shared(job)),
+                _ => return self.run_alone(job),
+            }
         } else {
             return self.run_alone(job);
         };
@@ -209,7 +271,9 @@ impl Team {
         unsafe { *self.job.get() = Some(std::mem::transmute::<Job<'_>, Job<'static>>(job)) };
         let number = (self.state.0.load(Relaxed) & !FLAGS).wrapping_add(1 << 32);
         self.state.0.store(number | OPEN, SeqCst);
-        self.wake_parked();
+        if self.wanted(1) {
+            self.wake_parked();
+        }
         let mine = self.claim(job);
         self.state.0.fetch_and(!OPEN, AcqRel);
         let mut round = 0;
@@ -246,10 +310,10 @@ impl Team {
     }
 
     /// A worker's pass: takes part in one job after the other until dismissed.
-    fn work(&self) {
+    fn work(&self, worker: usize) {
         let mut done = 0;
         loop {
-            let state = self.wait(done);
+            let state = self.wait(worker, done);
             if state & DISMISSED != 0 {
                 return;
             }
@@ -268,9 +332,10 @@ impl Team {
         }
     }
 
-    /// Waits until there is a job other than number `done`, or the pass is over.
-    fn wait(&self, done: u64) -> u64 {
-        let ready = |state: u64| state & DISMISSED != 0 || (state & OPEN != 0 && state >> 32 != done);
+    /// Waits until there is a job other than number `done` that wants this worker, or the pass is over.
+    fn wait(&self, worker: usize, done: u64) -> u64 {
+        let open = |state: u64| state & OPEN != 0 && state >> 32 != done && self.wanted(worker);
+        let ready = |state: u64| state & DISMISSED != 0 || open(state);
         let mut round = 0;
         while round < SPINS + YIELDS {
             let state = self.state.0.load(Acquire);
@@ -305,6 +370,7 @@ fn pause(round: &mut u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
 
     #[test]
     fn every_task_runs_once_inside_and_outside_passes() {
@@ -324,6 +390,45 @@ mod tests {
                 count(1000);
             });
         }
+    }
+
+    #[test]
+    fn a_session_that_works_alone_has_a_core_to_itself() {
+        let team = Team::new(2).unwrap();
+        let threads = || {
+            let ids = Mutex::new(std::collections::HashSet::new());
+            let task = |_| {
+                ids.lock().unwrap().insert(std::thread::current().id());
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            team.run(20, task).unwrap();
+            ids.into_inner().unwrap().len()
+        };
+        // A worker that is woken on a busy machine may come late.
+        let both = || assert!((0..50).any(|_| threads() == 2));
+        let (entered, seen, left) = (Barrier::new(2), Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            team.pass(|| {
+                both();
+                scope.spawn(|| {
+                    team.pass(|| {
+                        entered.wait();
+                        assert_eq!(threads(), 1);
+                        seen.wait();
+                        left.wait();
+                        // The first operation sees that the team is free; it gets it when it stays so.
+                        assert_eq!(threads(), 1);
+                        both();
+                    });
+                    both();
+                });
+                entered.wait();
+                assert_eq!(threads(), 1);
+                seen.wait();
+            });
+            left.wait();
+        });
+        team.pass(both);
     }
 
     #[test]

@@ -66,6 +66,11 @@ final class Block implements AutoCloseable {
         Native.free(address);
     }
 
+    /** Eight bytes of native code's. */
+    static long peek(long address) {
+        return new Pointer(address).getLong(0);
+    }
+
     /** The NUL-terminated UTF-8 at {@code address}; empty for NULL. */
     static String string(long address) {
         return address == 0 ? "" : new Pointer(address).getString(0, "UTF-8");

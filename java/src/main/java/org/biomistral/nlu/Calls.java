@@ -29,6 +29,16 @@ final class Calls {
         throw new NluException(Status.of(status), message);
     }
 
+    /** Throws what a callback threw, if it did. */
+    static void rethrow(Throwable thrown) {
+        if (thrown instanceof Error) {
+            throw (Error) thrown;
+        }
+        if (thrown != null) {
+            throw (RuntimeException) thrown;
+        }
+    }
+
     /** {@code text} in UTF-8. After a lone surrogate comes a byte that is not UTF-8, so that the library refuses the text. */
     static byte[] utf8(String text) {
         for (int i = 0; i < text.length(); i++) {

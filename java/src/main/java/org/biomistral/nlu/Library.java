@@ -106,6 +106,24 @@ final class Library {
             long session, long pairs, long n, long options, long results, long statuses,
             long err);
 
+    static native int bmn_trainer_open(
+            long runtime, long config, int flags, long out, long err);
+
+    static native long bmn_trainer_plan_json(long trainer);
+
+    static native void bmn_train_options_init(long options, long size);
+
+    static native int bmn_trainer_run(long trainer, long options, long err);
+
+    static native long bmn_trainer_output(long trainer);
+
+    static native void bmn_trainer_free(long trainer);
+
+    static native void bmn_merge_options_init(long options, long size);
+
+    static native int bmn_merge(
+            long base, long sources, long n, long options, long folder, long err);
+
     static native long bmn_result_span_count(long result);
 
     static native int bmn_result_span(long result, long i, int unit, long out, long err);

@@ -2,6 +2,7 @@ package org.biomistral.nlu;
 
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.LongUnaryOperator;
 
 /** Weights, tokenizer and adapters; shared by any number of sessions and threads. */
 public final class Model extends Handle {
@@ -27,7 +28,15 @@ public final class Model extends Handle {
      * {@code threads}: 0 for one per core; {@code log} may be null.
      */
     public static Model open(String path, int device, int threads, Log log) {
-        try (Block options = new Block(RUNTIME_OPTIONS); Block file = Block.utf8(path)) {
+        try (Block file = Block.utf8(path)) {
+            return new Model(onRuntime(device, threads, log, runtime
+                    -> Calls.make((out, err) -> Library.bmn_model_open(runtime, file.address(), 0, out, err))));
+        }
+    }
+
+    /** What {@code opening} gives on a runtime, which it keeps as long as it needs it. */
+    static long onRuntime(int device, int threads, Log log, LongUnaryOperator opening) {
+        try (Block options = new Block(RUNTIME_OPTIONS)) {
             Library.bmn_runtime_options_init(options.address(), RUNTIME_OPTIONS);
             options.putInt(4, device);
             options.putInt(8, threads);
@@ -36,7 +45,7 @@ public final class Model extends Handle {
             }
             long runtime = Calls.make((out, err) -> Library.bmn_runtime_new(options.address(), out, err));
             try {
-                return new Model(Calls.make((out, err) -> Library.bmn_model_open(runtime, file.address(), 0, out, err)));
+                return opening.applyAsLong(runtime);
             } finally {
                 Library.bmn_runtime_free(runtime);
             }

@@ -182,17 +182,12 @@ public final class Session extends Handle {
                 }
             }
         }
-        if (thrown[0] instanceof Error) {
-            throw (Error) thrown[0];
-        }
-        if (thrown[0] != null) {
-            throw (RuntimeException) thrown[0];
-        }
+        Calls.rethrow(thrown[0]);
         return all;
     }
 
     /** What {@code call} returns, with a handle that is not freed meanwhile; 0 stands for a null handle. */
-    private static int held(Handle handle, LongToIntFunction call) {
+    static int held(Handle handle, LongToIntFunction call) {
         if (handle == null) {
             return call.applyAsInt(0);
         }

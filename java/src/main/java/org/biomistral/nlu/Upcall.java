@@ -11,6 +11,11 @@ final class Upcall implements AutoCloseable {
         int call(long userData, long done, long of);
     }
 
+    /** {@code bmn_train_progress_fn}; must not throw. */
+    interface Train {
+        int call(long userData, long event);
+    }
+
     /** {@code bmn_log_fn}; must not throw. */
     interface Log {
         void call(long userData, int level, long target, long message);
@@ -19,6 +24,11 @@ final class Upcall implements AutoCloseable {
     /** JNA's view of {@link Progress}. */
     interface JnaProgress extends Callback {
         int invoke(long userData, long done, long of);
+    }
+
+    /** JNA's view of {@link Train}. */
+    interface JnaTrain extends Callback {
+        int invoke(long userData, long event);
     }
 
     /** JNA's view of {@link Log}. */
@@ -35,6 +45,10 @@ final class Upcall implements AutoCloseable {
 
     static Upcall progress(Progress function) {
         return new Upcall((JnaProgress) function::call);
+    }
+
+    static Upcall train(Train function) {
+        return new Upcall((JnaTrain) function::call);
     }
 
     static Upcall log(Log function) {

@@ -64,6 +64,11 @@ final class Block implements AutoCloseable {
         arena.close();
     }
 
+    /** Eight bytes of native code's. */
+    static long peek(long address) {
+        return MemorySegment.ofAddress(address).reinterpret(8).get(JAVA_LONG, 0);
+    }
+
     /** The NUL-terminated UTF-8 at {@code address}; empty for NULL. */
     static String string(long address) {
         return address == 0 ? "" : MemorySegment.ofAddress(address).reinterpret(Long.MAX_VALUE).getString(0);

@@ -58,6 +58,14 @@ final class Library {
     private static final MethodHandle ANSWER = find("bmn_answer");
     private static final MethodHandle ENTAIL = find("bmn_entail");
     private static final MethodHandle SIMILAR = find("bmn_similar");
+    private static final MethodHandle TRAINER_OPEN = find("bmn_trainer_open");
+    private static final MethodHandle TRAINER_PLAN_JSON = find("bmn_trainer_plan_json");
+    private static final MethodHandle TRAIN_OPTIONS_INIT = find("bmn_train_options_init");
+    private static final MethodHandle TRAINER_RUN = find("bmn_trainer_run");
+    private static final MethodHandle TRAINER_OUTPUT = find("bmn_trainer_output");
+    private static final MethodHandle TRAINER_FREE = find("bmn_trainer_free");
+    private static final MethodHandle MERGE_OPTIONS_INIT = find("bmn_merge_options_init");
+    private static final MethodHandle MERGE = find("bmn_merge");
     private static final MethodHandle RESULT_SPAN_COUNT = find("bmn_result_span_count");
     private static final MethodHandle RESULT_SPAN = find("bmn_result_span");
     private static final MethodHandle RESULT_LINK_COUNT = find("bmn_result_link_count");
@@ -379,6 +387,70 @@ final class Library {
     static int bmn_similar(long session, long pairs, long n, long options, long results, long statuses, long err) {
         try {
             return (int) SIMILAR.invokeExact(session, pairs, n, options, results, statuses, err);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static int bmn_trainer_open(long runtime, long config, int flags, long out, long err) {
+        try {
+            return (int) TRAINER_OPEN.invokeExact(runtime, config, flags, out, err);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static long bmn_trainer_plan_json(long trainer) {
+        try {
+            return (long) TRAINER_PLAN_JSON.invokeExact(trainer);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static void bmn_train_options_init(long options, long size) {
+        try {
+            TRAIN_OPTIONS_INIT.invokeExact(options, size);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static int bmn_trainer_run(long trainer, long options, long err) {
+        try {
+            return (int) TRAINER_RUN.invokeExact(trainer, options, err);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static long bmn_trainer_output(long trainer) {
+        try {
+            return (long) TRAINER_OUTPUT.invokeExact(trainer);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static void bmn_trainer_free(long trainer) {
+        try {
+            TRAINER_FREE.invokeExact(trainer);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static void bmn_merge_options_init(long options, long size) {
+        try {
+            MERGE_OPTIONS_INIT.invokeExact(options, size);
+        } catch (Throwable e) {
+            throw wrong(e);
+        }
+    }
+
+    static int bmn_merge(long base, long sources, long n, long options, long folder, long err) {
+        try {
+            return (int) MERGE.invokeExact(base, sources, n, options, folder, err);
         } catch (Throwable e) {
             throw wrong(e);
         }

@@ -14,6 +14,11 @@ final class Upcall implements AutoCloseable {
         int call(long userData, long done, long of);
     }
 
+    /** {@code bmn_train_progress_fn}; must not throw. */
+    interface Train {
+        int call(long userData, long event);
+    }
+
     /** {@code bmn_log_fn}; must not throw. */
     interface Log {
         void call(long userData, int level, long target, long message);
@@ -33,6 +38,10 @@ final class Upcall implements AutoCloseable {
 
     static Upcall progress(Progress function) {
         return new Upcall(Progress.class, function, MethodType.methodType(int.class, long.class, long.class, long.class));
+    }
+
+    static Upcall train(Train function) {
+        return new Upcall(Train.class, function, MethodType.methodType(int.class, long.class, long.class));
     }
 
     static Upcall log(Log function) {

@@ -6,6 +6,8 @@ import static org.junit.Assert.assertSame;
 import static org.junit.Assert.assertTrue;
 import static org.junit.Assert.fail;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -344,6 +346,67 @@ public class NluTest {
             } catch (NluException e) {
                 assertSame(Status.INVALID_ARGUMENT, e.status());
             }
+        }
+    }
+
+    @Test
+    public void trainedStoppedResumedAndMerged() throws Exception {
+        String tiny = System.getProperty("bmn.tiny");
+        if (tiny == null) {
+            System.out.println("\nSKIPPED trainedStoppedResumedAndMerged: set bmn.tiny, `make test-abi` does");
+        }
+        Assume.assumeNotNull(tiny);
+        Path out = Files.createTempDirectory("nlu");
+        String config = "model = '" + tiny + "/model'\noutput = '" + out + "/run'\nmax_tokens = 128\ntrain = [{file = '" + tiny
+                + "/train.jsonl'}]\ntuning = {method = 'lora', rank = 2}\nrun = {epochs = 1, batch = 4, pass_tokens = 256}\n";
+        String adapter;
+        List<String> lines = new ArrayList<>();
+        try (Trainer trainer = Trainer.of(config, false, -1, 1, (level, target, message) -> lines.add(message))) {
+            assertTrue(trainer.planJson(), trainer.planJson().contains("\"steps\":3"));
+            try {
+                trainer.run(event -> {
+                    throw new IllegalArgumentException("from the callback");
+                }, null);
+                fail();
+            } catch (IllegalArgumentException e) {
+                assertEquals("from the callback", e.getMessage());
+            }
+            try {
+                trainer.run(event -> event.step() != 2, null);
+                fail();
+            } catch (NluException e) {
+                assertSame(Status.CANCELLED, e.status());
+            }
+        }
+        try (Trainer trainer = Trainer.of(config, true, -1, 1, (level, target, message) -> lines.add(message));
+                Cancel cancel = new Cancel()) {
+            List<Trainer.Event> events = new ArrayList<>();
+            adapter = trainer.run(events::add, cancel);
+            assertEquals(adapter, trainer.run(null, null));
+            Trainer.Event step = events.get(0);
+            assertSame(Trainer.Kind.STEP, step.kind());
+            assertEquals(3, step.step());
+            assertEquals(3, step.steps());
+            assertTrue(step.loss() > 0 && step.rate() >= 0 && step.tokensPerSecond() > 0 && step.secondsLeft() == 0);
+            assertSame(Trainer.Kind.SAVED, events.get(1).kind());
+            assertTrue(Double.isNaN(events.get(1).loss()));
+        }
+        assertFalse(lines.isEmpty());
+        for (String line : lines) {
+            assertFalse(line, line.contains("aspirin"));
+        }
+        new Merge(tiny + "/model").adapter(adapter, 1).into(out + "/merged");
+        new Merge(tiny + "/model").adapter(adapter, 0.5).adapter(adapter, 0.5).asAdapter().into(out + "/adapter");
+        try (Model merged = Model.open(out + "/merged"); Model base = Model.open(tiny + "/model")) {
+            base.setAdapter("trained", adapter);
+            base.setAdapter("again", out + "/adapter");
+            assertFalse(merged.infoJson().equals(base.infoJson()));
+        }
+        try {
+            new Merge(tiny + "/model").adapter(adapter, 1).drop(1, 0).into(out + "/none");
+            fail();
+        } catch (NluException e) {
+            assertSame(Status.INVALID_ARGUMENT, e.status());
         }
     }
 
