@@ -29,12 +29,14 @@ if ! command -v cc >/dev/null || ! have_venv; then
     sh -c "$install" >&2
 fi
 
-# What the library's tests link with: a C++ compiler, abidiff and valgrind everywhere; JNA and JUnit where there is a Java compiler.
+# What the library's tests link with: a C++ compiler, abidiff, valgrind, CMake and pkg-config everywhere; JNA and JUnit where there is a Java compiler.
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     wanted=""
     command -v c++ >/dev/null || wanted="g++"
     command -v abidiff >/dev/null || wanted="$wanted abigail-tools"
     command -v valgrind >/dev/null || wanted="$wanted valgrind"
+    command -v cmake >/dev/null || wanted="$wanted cmake"
+    command -v pkg-config >/dev/null || wanted="$wanted pkg-config"
     if command -v javac >/dev/null && ! { [ -f /usr/share/java/jna.jar ] && [ -f /usr/share/java/junit4.jar ]; }; then
         wanted="$wanted libjna-java junit4"
     fi

@@ -108,7 +108,10 @@ mod tests {
                 assert_eq!((found.get_long(0).unwrap(), found.get_long(1).unwrap()), (row.note_nlp_id, row.note_id));
                 assert_eq!((found.get_int(2).unwrap(), found.get_int(6).unwrap()), (0, row.note_nlp_concept_id));
                 assert_eq!((found.get_string(3).unwrap(), found.get_string(4).unwrap()), (&row.snippet, &row.offset));
-                assert_eq!((found.get_string(5).unwrap(), found.get_string(8).unwrap()), (&row.lexical_variant, &origin.system));
+                assert_eq!(
+                    (found.get_string(5).unwrap(), found.get_string(8).unwrap()),
+                    (&row.lexical_variant, &origin.system)
+                );
                 assert_eq!(found.get_string(13).unwrap(), &row.term_modifiers);
                 let text = found.to_string();
                 for part in ["nlp_date: 2026-11-23", "nlp_datetime: null", "term_exists: null", "term_temporal: null"] {

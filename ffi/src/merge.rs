@@ -108,7 +108,10 @@ pub unsafe extern "C" fn bmn_merge(
             let given = memory::slice(sources, n, "sources")?;
             let options: bmn_merge_options = memory::options(options, "options")?;
             if options.flags & !(BMN_MERGE_NO_RESCALE | BMN_MERGE_AS_ADAPTER) != 0 {
-                return Err(Failure::invalid(format!("options.flags: expected BMN_MERGE_*, found {:#x}", options.flags)));
+                return Err(Failure::invalid(format!(
+                    "options.flags: expected BMN_MERGE_*, found {:#x}",
+                    options.flags
+                )));
             }
             let cancel = memory::optional(options.cancel, "options.cancel")?;
             let mut sources = Vec::with_capacity(given.len());
@@ -118,7 +121,8 @@ pub unsafe extern "C" fn bmn_merge(
                     (BMN_MERGE_MODEL, 0) => MergeSource::Model(path),
                     (BMN_MERGE_ADAPTER, 0) => MergeSource::Adapter(path),
                     (kind, 0) => {
-                        let why = format!("sources[{i}].kind: expected BMN_MERGE_MODEL or BMN_MERGE_ADAPTER, found {kind}");
+                        let why =
+                            format!("sources[{i}].kind: expected BMN_MERGE_MODEL or BMN_MERGE_ADAPTER, found {kind}");
                         return Err(Failure::invalid(why));
                     }
                     (_, other) => {

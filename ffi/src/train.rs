@@ -156,7 +156,8 @@ impl Training {
         if let Some(limit) = runtime.memory_limit {
             let need: u64 = training::plan(&config)?.bytes.iter().map(|(_, bytes)| bytes).sum();
             if need > limit {
-                let why = format!("training: expected at most {limit} bytes, the runtime's limit, found a need of {need}");
+                let why =
+                    format!("training: expected at most {limit} bytes, the runtime's limit, found a need of {need}");
                 return Err(Failure::new(BMN_E_OUT_OF_MEMORY, why));
             }
         }
@@ -168,7 +169,9 @@ impl Training {
     fn run(&self, tell: &mut dyn FnMut(&bmn_train_event) -> bool) -> Result<(), Failure> {
         let mut place = match self.trainer.try_lock() {
             Ok(place) => place,
-            Err(TryLockError::WouldBlock) => return Err(Failure::new(BMN_E_BUSY, "trainer: another thread is using it")),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(BMN_E_BUSY, "trainer: another thread is using it"));
+            }
             Err(TryLockError::Poisoned(_)) => {
                 return Err(Failure::new(BMN_E_INTERNAL, "trainer: a run before this one broke it; open another one"));
             }
@@ -197,7 +200,9 @@ impl Training {
                     let times = bmn_train_event { tokens_per_second: speed, seconds_left: left, ..nothing };
                     bmn_train_event { kind: BMN_TRAIN_STEP, step: done, loss, rate, ..times }
                 }
-                Event::Validation { step, loss, .. } => bmn_train_event { kind: BMN_TRAIN_VALIDATION, step, loss, ..nothing },
+                Event::Validation { step, loss, .. } => {
+                    bmn_train_event { kind: BMN_TRAIN_VALIDATION, step, loss, ..nothing }
+                }
                 Event::Saved { step } => bmn_train_event { step, ..nothing },
             })
         })?;
@@ -206,7 +211,8 @@ impl Training {
             Outcome::Done(folder) => {
                 self.runtime.log.tell(BMN_LOG_INFO, "train", || format!("done: {}", folder.display()));
                 let folder = folder.to_str().and_then(|folder| CString::new(folder).ok());
-                let folder = folder.ok_or_else(|| Failure::invalid("output: expected a path of UTF-8, found another"))?;
+                let folder =
+                    folder.ok_or_else(|| Failure::invalid("output: expected a path of UTF-8, found another"))?;
                 self.output.get_or_init(|| folder);
                 Ok(())
             }

@@ -79,10 +79,13 @@ fn add(
         let (url, mut resource) = observation(label, &format!("mention {i}"));
         resource["extension"] = spans(document, mention, &offsets, unit)?;
         let code = codes.of(mention, &text).filter(|code| !code.code.is_empty());
-        lose("concepts of mentions that are not in the table of codes", match code {
-            Some(_) => mention.concepts.len().saturating_sub(1),
-            None => mention.concepts.len(),
-        });
+        lose(
+            "concepts of mentions that are not in the table of codes",
+            match code {
+                Some(_) => mention.concepts.len().saturating_sub(1),
+                None => mention.concepts.len(),
+            },
+        );
         match code {
             Some(code) => {
                 let mut coding = json!({"system": code.system, "code": code.code});
@@ -131,7 +134,8 @@ fn string(text: &str, lose: &mut impl FnMut(&'static str, usize)) -> Option<Stri
 
 /// A UUID (version 8, RFC 9562) of a name: 128 bits of FNV-1a.
 fn uuid(name: &str) -> String {
-    let step = |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    let step =
+        |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
     let hash = name.as_bytes().iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, step);
     let hash = (hash & !(0xf << 76) & !(0x3 << 62)) | (0x8 << 76) | (0x2 << 62);
     let hex = format!("{hash:032x}");

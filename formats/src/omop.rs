@@ -52,8 +52,8 @@ impl Origin {
         if !(1..=WIDE).contains(&system.chars().count()) {
             return Err(Error::format("nlp_system", "expected 1 to 250 characters"));
         }
-        let days = days(date)
-            .ok_or_else(|| Error::format("nlp_date", format!("expected YYYY-MM-DD, found {date:?}")))?;
+        let days =
+            days(date).ok_or_else(|| Error::format("nlp_date", format!("expected YYYY-MM-DD, found {date:?}")))?;
         Ok(Origin { unit, system: system.to_owned(), date: date.to_owned(), days })
     }
 }
@@ -132,17 +132,21 @@ pub fn rows(documents: &[Document], origin: &Origin, codes: &Codes, losses: &mut
         let note_id = ids.as_ref().map_or(number as i64 + 1, |ids| ids[number]);
         let offsets = Offsets::new(&document.text, origin.unit);
         for mention in &document.mentions {
-            let outside = || Error::Unwritable { id: document.id.clone(), detail: "a mention outside the text".to_owned() };
+            let outside =
+                || Error::Unwritable { id: document.id.clone(), detail: "a mention outside the text".to_owned() };
             let extent = mention.extent();
             let start = offsets.at(extent.start).ok_or_else(outside)?;
             let text = mention.text(&document.text);
             let code = codes.of(mention, &text).and_then(|code| code.concept_id);
             let concept = i32::try_from(code.unwrap_or(0)).unwrap_or(0);
             lose("gaps of discontinuous mentions", mention.places.len() - 1);
-            lose("concepts of mentions that are not in the table of codes", match concept {
-                0 => mention.concepts.len(),
-                _ => mention.concepts.len().saturating_sub(1),
-            });
+            lose(
+                "concepts of mentions that are not in the table of codes",
+                match concept {
+                    0 => mention.concepts.len(),
+                    _ => mention.concepts.len().saturating_sub(1),
+                },
+            );
             let (lexical_variant, cut) = first(&text, WIDE);
             lose("ends of mentions longer than 250 characters", usize::from(cut));
             let (term_modifiers, cut) = first(&modifiers(mention, origin.unit), MODIFIERS);
@@ -252,7 +256,17 @@ mod tests {
                 }
             }
         }
-        for wrong in ["2026-02-29", "2026-1-02", "26-01-02", "2026-13-01", "2026-00-01", "0000-01-01", "2026/01/02", "é26-01-02", "+026-01-02"] {
+        for wrong in [
+            "2026-02-29",
+            "2026-1-02",
+            "26-01-02",
+            "2026-13-01",
+            "2026-00-01",
+            "0000-01-01",
+            "2026/01/02",
+            "é26-01-02",
+            "+026-01-02",
+        ] {
             assert!(Origin::new(Unit::Byte, "x", wrong).is_err(), "{wrong}");
         }
         assert!(Origin::new(Unit::Byte, "", "2026-01-02").is_err());

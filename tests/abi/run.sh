@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 model=${BMN_DEMO_MODEL:-$(scripts/fetch.sh demo-model | tail -n 1)}
-cargo build --locked -p biomistral-nlu-ffi
+cargo build --locked -p biomistral-nlu-ffi -p vgpu
 lib=$PWD/target/debug
 out=build/abi
 mkdir -p "$out"
@@ -41,8 +41,8 @@ for std in c++11 c++14 c++17 c++20; do
 done
 
 say "programs"
-for name in hostile tasks threads life faults train; do
-    cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link
+for name in hostile tasks threads life faults train device; do
+    cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link -ldl
 done
 c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
 c++ -std=c++20 $warn -DBMN_NO_EXCEPTIONS -fno-exceptions tests/abi/cpp/wrapper.cpp -o "$out/wrapper20" $link
@@ -61,6 +61,7 @@ cp -r "$out/tiny/model" "$out/broken"
 "$out/life" "$out/tiny/model" "$out/tiny/adapter"
 "$out/faults" "$out/broken" "$model"
 "$out/train" "$out/tiny" "$out/tiny/adapter" "$out/made"
+"$out/device" "$out/tiny/model" "$lib/libvgpu.so"
 "$out/wrapper11" "$model" "$out/tiny" "$out/made11"
 "$out/wrapper20" "$model" "$out/tiny" "$out/made20"
 cmp <("$out/first_c" "$model") <("$out/first_cpp" "$model")
@@ -109,9 +110,10 @@ else
     echo "SKIPPED pkg-config: it is not installed"
 fi
 if command -v cmake >/dev/null; then
-    cmake -S examples/cpp -B "$out/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+    cmake -S examples -B "$out/cmake" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
     cmake --build "$out/cmake" >/dev/null
-    cmp <("$out/cmake/first_span" "$model") <("$out/first_c" "$model")
+    cmp <("$out/cmake/cpp_first_span_cpp" "$model") <("$out/cmake/c_first_span_c" "$model")
+    "$out/cmake/c_classify_c" "$model" | grep -c '^answer' >/dev/null
 else
     echo "SKIPPED CMake: it is not installed"
 fi
