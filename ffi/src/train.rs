@@ -96,6 +96,12 @@ pub(crate) struct Training {
     output: OnceLock<CString>,
 }
 
+/// What the header promises of a trainer: any thread may have it.
+const _: () = {
+    const fn any_thread<T: Send + Sync>() {}
+    any_thread::<Training>();
+};
+
 /// Sets `*options` to the defaults; `struct_size` is `sizeof(bmn_train_options)` of the caller's header. NULL is ignored.
 ///
 /// Threads: any. Since 0.1.
