@@ -148,7 +148,8 @@ proptest! {
             prop_assert_eq!(mention.text(&document.text), row.lexical_variant.as_str());
             prop_assert!(row.snippet.contains(&document.text[mention.extent()]) && document.text.contains(&row.snippet));
             prop_assert_eq!(row.note_nlp_concept_id, if coded && mention.label == label { 42 } else { 0 });
-            prop_assert!(row.term_modifiers.contains(&format!("offset_unit={}", unit.name())));
+let named = format!("offset_unit={}", unit.name());
+            prop_assert!(row.term_modifiers.contains(&named));
         }
         let text = omop::csv(&rows, &origin).unwrap();
         let mut read = csv::Reader::from_reader(text.as_bytes());
