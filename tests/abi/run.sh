@@ -41,7 +41,7 @@ for std in c++11 c++14 c++17 c++20; do
 done
 
 say "programs"
-for name in hostile tasks threads life faults train device; do
+for name in hostile tasks threads life faults training device; do
     cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link -ldl
 done
 c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
@@ -60,7 +60,7 @@ cp -r "$out/tiny/model" "$out/broken"
 "$out/tasks" "$model"
 "$out/life" "$out/tiny/model" "$out/tiny/adapter"
 "$out/faults" "$out/broken" "$model"
-"$out/train" "$out/tiny" "$out/tiny/adapter" "$out/made"
+"$out/training" "$out/tiny" "$out/tiny/adapter" "$out/made"
 "$out/device" "$out/tiny/model" "$lib/libvgpu.so"
 "$out/wrapper11" "$model" "$out/tiny" "$out/made11"
 "$out/wrapper20" "$model" "$out/tiny" "$out/made20"
@@ -78,7 +78,10 @@ done
 
 say "valgrind"
 if command -v valgrind >/dev/null; then
-    valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect "$out/life" "$out/tiny/model" "$out/tiny/adapter"
+    rm -rf "$out/tiny/run-train" && mkdir -p "$out/made_valgrind"
+    watched() { valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect "$@"; }
+    watched "$out/life" "$out/tiny/model" "$out/tiny/adapter"
+    watched "$out/training" "$out/tiny" "$out/tiny/adapter" "$out/made_valgrind"
 else
     echo "SKIPPED valgrind: it is not installed"
 fi

@@ -262,6 +262,6 @@ int main(int argc, char **argv) {
     free(base);
     free(config);
     free(tuned);
-    puts("train: ok");
+    puts("training: ok");
     return 0;
 }
