@@ -78,7 +78,7 @@ done
 
 say "valgrind"
 if command -v valgrind >/dev/null; then
-    rm -rf "$out/tiny/run-train" && mkdir -p "$out/made_valgrind"
+    rm -rf "$out/tiny/run-train" "$out/made_valgrind" && mkdir "$out/made_valgrind"
     watched() { valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect "$@"; }
     watched "$out/life" "$out/tiny/model" "$out/tiny/adapter"
     watched "$out/training" "$out/tiny" "$out/tiny/adapter" "$out/made_valgrind"
@@ -126,9 +126,17 @@ tests/abi/java.sh "$lib/libbiomistral_nlu.so" "$model" "$out"
 
 say "system calls: no network, no file written"
 if command -v strace >/dev/null; then
-    strace -f -e trace=network,openat,creat,unlink,rename -o "$out/trace" "$out/tasks" "$model"
-    ! grep -E '\b(socket|connect|sendto|bind)\(' "$out/trace"
-    ! grep -E 'O_(WRONLY|RDWR|CREAT)' "$out/trace"
+    traced() { strace -f -e trace=network,openat,creat,unlink,rename,renameat,renameat2,mkdir,mkdirat -o "$out/trace" "$@"; }
+    none() { ! grep -E "$@" || { echo "found by strace"; exit 1; }; }
+    traced "$out/tasks" "$model"
+    none '\b(socket|connect|sendto|bind)\(' "$out/trace"
+    none 'O_(WRONLY|RDWR|CREAT)|\b(creat|unlink|rename|mkdir)' "$out/trace"
+    # Training and merging write in the folders they are given.
+    rm -rf "$out/tiny/run-train" "$out/made_traced" && mkdir "$out/made_traced"
+    traced "$out/training" "$out/tiny" "$out/tiny/adapter" "$out/made_traced"
+    none '\b(socket|connect|sendto|bind)\(' "$out/trace"
+    grep -E 'O_(WRONLY|RDWR|CREAT)|\b(creat|unlink|rename|mkdir)' "$out/trace" >"$out/written"
+    none -vE "\"$out/(tiny/run-train|made_traced)" "$out/written"
 else
     echo "SKIPPED system calls: strace is not installed"
 fi
