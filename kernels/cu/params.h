@@ -651,8 +651,8 @@ struct EmbedBackwardParams {
     int channels;
 };
 
-/// `adamw` (state in f32), `adamw_half` (state in bf16, stochastic rounding).
-struct AdamParams {
+/// One parameter of a step of AdamW.
+struct AdamTensor {
     /// f32 `[length]`.
     DevicePtr gradient;
     /// Mean.
@@ -671,6 +671,16 @@ struct AdamParams {
     unsigned int length;
     /// Elements of a row.
     unsigned int columns;
+    /// Learning rate times weight decay.
+    float decay;
+    /// Blocks of the parameters before it: its own are the `⌈length / 1024⌉` from here on.
+    unsigned int first;
+};
+
+/// `adamw` (state in f32), `adamw_half` (state in bf16, stochastic rounding), all parameters at once.
+struct AdamParams {
+    /// `AdamTensor [count]`, at least one, ascending by `first` from 0.
+    DevicePtr tensors;
     /// Decay of the mean and of the mean square.
     float beta[2];
     /// `1 - beta`.
@@ -681,20 +691,34 @@ struct AdamParams {
     float epsilon;
     /// Learning rate.
     float rate;
-    /// Learning rate times weight decay.
-    float decay;
     /// What the gradient is multiplied by first.
     float scale;
-};
-
-/// `sum_squares`: `out[b] = Σ x²` of elements `16384 b` to `16384 b + 16383`.
-struct SumSquaresParams {
-    /// f32 `[length]`.
-    DevicePtr x;
-    /// f64 `[⌈length / 16384⌉]`.
-    DevicePtr out;
-    /// Elements, fewer than 2^31.
-    unsigned int length;
+    /// Parameters.
+    unsigned int count;
+    /// Blocks of all of them.
+    unsigned int blocks;
     /// 0.
     unsigned int reserved;
+};
+
+/// One of the vectors of `sum_squares`.
+struct SquaresTensor {
+    /// f32 `[length]`.
+    DevicePtr x;
+    /// Elements, fewer than 2^31.
+    unsigned int length;
+    /// Sums of the vectors before it: its own are the `⌈length / 16384⌉` from here on.
+    unsigned int first;
+};
+
+/// `sum_squares`: `out[first + b] = Σ x²` of elements `16384 b` to `16384 b + 16383` of each vector.
+struct SumSquaresParams {
+    /// `SquaresTensor [count]`, at least one, ascending by `first` from 0.
+    DevicePtr tensors;
+    /// f64 `[blocks]`.
+    DevicePtr out;
+    /// Vectors.
+    unsigned int count;
+    /// Sums of all of them.
+    unsigned int blocks;
 };

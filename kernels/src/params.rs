@@ -1606,10 +1606,10 @@ const _: () = {
         "Offset of field: EmbedBackwardParams::channels",
     ][::core::mem::offset_of!(EmbedBackwardParams, channels) - 44usize];
 };
-/// `adamw` (state in f32), `adamw_half` (state in bf16, stochastic rounding).
+/// One parameter of a step of AdamW.
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone, PartialEq)]
-pub struct AdamParams {
+pub struct AdamTensor {
     /// f32 `[length]`.
     pub gradient: DevicePtr,
     /// Mean.
@@ -1628,6 +1628,51 @@ pub struct AdamParams {
     pub length: core::ffi::c_uint,
     /// Elements of a row.
     pub columns: core::ffi::c_uint,
+    /// Learning rate times weight decay.
+    pub decay: f32,
+    /// Blocks of the parameters before it: its own are the `⌈length / 1024⌉` from here on.
+    pub first: core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AdamTensor"][::core::mem::size_of::<AdamTensor>() - 72usize];
+    ["Alignment of AdamTensor"][::core::mem::align_of::<AdamTensor>() - 8usize];
+    [
+        "Offset of field: AdamTensor::gradient",
+    ][::core::mem::offset_of!(AdamTensor, gradient) - 0usize];
+    ["Offset of field: AdamTensor::m"][::core::mem::offset_of!(AdamTensor, m) - 8usize];
+    ["Offset of field: AdamTensor::v"][::core::mem::offset_of!(AdamTensor, v) - 16usize];
+    [
+        "Offset of field: AdamTensor::master",
+    ][::core::mem::offset_of!(AdamTensor, master) - 24usize];
+    [
+        "Offset of field: AdamTensor::weight",
+    ][::core::mem::offset_of!(AdamTensor, weight) - 32usize];
+    [
+        "Offset of field: AdamTensor::ld",
+    ][::core::mem::offset_of!(AdamTensor, ld) - 40usize];
+    [
+        "Offset of field: AdamTensor::key",
+    ][::core::mem::offset_of!(AdamTensor, key) - 48usize];
+    [
+        "Offset of field: AdamTensor::length",
+    ][::core::mem::offset_of!(AdamTensor, length) - 56usize];
+    [
+        "Offset of field: AdamTensor::columns",
+    ][::core::mem::offset_of!(AdamTensor, columns) - 60usize];
+    [
+        "Offset of field: AdamTensor::decay",
+    ][::core::mem::offset_of!(AdamTensor, decay) - 64usize];
+    [
+        "Offset of field: AdamTensor::first",
+    ][::core::mem::offset_of!(AdamTensor, first) - 68usize];
+};
+/// `adamw` (state in f32), `adamw_half` (state in bf16, stochastic rounding), all parameters at once.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct AdamParams {
+    /// `AdamTensor [count]`, at least one, ascending by `first` from 0.
+    pub tensors: DevicePtr,
     /// Decay of the mean and of the mean square.
     pub beta: [f32; 2usize],
     /// `1 - beta`.
@@ -1638,72 +1683,87 @@ pub struct AdamParams {
     pub epsilon: f32,
     /// Learning rate.
     pub rate: f32,
-    /// Learning rate times weight decay.
-    pub decay: f32,
     /// What the gradient is multiplied by first.
     pub scale: f32,
+    /// Parameters.
+    pub count: core::ffi::c_uint,
+    /// Blocks of all of them.
+    pub blocks: core::ffi::c_uint,
+    /// 0.
+    pub reserved: core::ffi::c_uint,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AdamParams"][::core::mem::size_of::<AdamParams>() - 104usize];
+    ["Size of AdamParams"][::core::mem::size_of::<AdamParams>() - 56usize];
     ["Alignment of AdamParams"][::core::mem::align_of::<AdamParams>() - 8usize];
     [
-        "Offset of field: AdamParams::gradient",
-    ][::core::mem::offset_of!(AdamParams, gradient) - 0usize];
-    ["Offset of field: AdamParams::m"][::core::mem::offset_of!(AdamParams, m) - 8usize];
-    ["Offset of field: AdamParams::v"][::core::mem::offset_of!(AdamParams, v) - 16usize];
-    [
-        "Offset of field: AdamParams::master",
-    ][::core::mem::offset_of!(AdamParams, master) - 24usize];
-    [
-        "Offset of field: AdamParams::weight",
-    ][::core::mem::offset_of!(AdamParams, weight) - 32usize];
-    [
-        "Offset of field: AdamParams::ld",
-    ][::core::mem::offset_of!(AdamParams, ld) - 40usize];
-    [
-        "Offset of field: AdamParams::key",
-    ][::core::mem::offset_of!(AdamParams, key) - 48usize];
-    [
-        "Offset of field: AdamParams::length",
-    ][::core::mem::offset_of!(AdamParams, length) - 56usize];
-    [
-        "Offset of field: AdamParams::columns",
-    ][::core::mem::offset_of!(AdamParams, columns) - 60usize];
+        "Offset of field: AdamParams::tensors",
+    ][::core::mem::offset_of!(AdamParams, tensors) - 0usize];
     [
         "Offset of field: AdamParams::beta",
-    ][::core::mem::offset_of!(AdamParams, beta) - 64usize];
+    ][::core::mem::offset_of!(AdamParams, beta) - 8usize];
     [
         "Offset of field: AdamParams::rest",
-    ][::core::mem::offset_of!(AdamParams, rest) - 72usize];
+    ][::core::mem::offset_of!(AdamParams, rest) - 16usize];
     [
         "Offset of field: AdamParams::correction",
-    ][::core::mem::offset_of!(AdamParams, correction) - 80usize];
+    ][::core::mem::offset_of!(AdamParams, correction) - 24usize];
     [
         "Offset of field: AdamParams::epsilon",
-    ][::core::mem::offset_of!(AdamParams, epsilon) - 88usize];
+    ][::core::mem::offset_of!(AdamParams, epsilon) - 32usize];
     [
         "Offset of field: AdamParams::rate",
-    ][::core::mem::offset_of!(AdamParams, rate) - 92usize];
-    [
-        "Offset of field: AdamParams::decay",
-    ][::core::mem::offset_of!(AdamParams, decay) - 96usize];
+    ][::core::mem::offset_of!(AdamParams, rate) - 36usize];
     [
         "Offset of field: AdamParams::scale",
-    ][::core::mem::offset_of!(AdamParams, scale) - 100usize];
+    ][::core::mem::offset_of!(AdamParams, scale) - 40usize];
+    [
+        "Offset of field: AdamParams::count",
+    ][::core::mem::offset_of!(AdamParams, count) - 44usize];
+    [
+        "Offset of field: AdamParams::blocks",
+    ][::core::mem::offset_of!(AdamParams, blocks) - 48usize];
+    [
+        "Offset of field: AdamParams::reserved",
+    ][::core::mem::offset_of!(AdamParams, reserved) - 52usize];
 };
-/// `sum_squares`: `out[b] = Σ x²` of elements `16384 b` to `16384 b + 16383`.
+/// One of the vectors of `sum_squares`.
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct SquaresTensor {
+    /// f32 `[length]`.
+    pub x: DevicePtr,
+    /// Elements, fewer than 2^31.
+    pub length: core::ffi::c_uint,
+    /// Sums of the vectors before it: its own are the `⌈length / 16384⌉` from here on.
+    pub first: core::ffi::c_uint,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SquaresTensor"][::core::mem::size_of::<SquaresTensor>() - 16usize];
+    ["Alignment of SquaresTensor"][::core::mem::align_of::<SquaresTensor>() - 8usize];
+    [
+        "Offset of field: SquaresTensor::x",
+    ][::core::mem::offset_of!(SquaresTensor, x) - 0usize];
+    [
+        "Offset of field: SquaresTensor::length",
+    ][::core::mem::offset_of!(SquaresTensor, length) - 8usize];
+    [
+        "Offset of field: SquaresTensor::first",
+    ][::core::mem::offset_of!(SquaresTensor, first) - 12usize];
+};
+/// `sum_squares`: `out[first + b] = Σ x²` of elements `16384 b` to `16384 b + 16383` of each vector.
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone, PartialEq)]
 pub struct SumSquaresParams {
-    /// f32 `[length]`.
-    pub x: DevicePtr,
-    /// f64 `[⌈length / 16384⌉]`.
+    /// `SquaresTensor [count]`, at least one, ascending by `first` from 0.
+    pub tensors: DevicePtr,
+    /// f64 `[blocks]`.
     pub out: DevicePtr,
-    /// Elements, fewer than 2^31.
-    pub length: core::ffi::c_uint,
-    /// 0.
-    pub reserved: core::ffi::c_uint,
+    /// Vectors.
+    pub count: core::ffi::c_uint,
+    /// Sums of all of them.
+    pub blocks: core::ffi::c_uint,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -1712,15 +1772,15 @@ const _: () = {
         "Alignment of SumSquaresParams",
     ][::core::mem::align_of::<SumSquaresParams>() - 8usize];
     [
-        "Offset of field: SumSquaresParams::x",
-    ][::core::mem::offset_of!(SumSquaresParams, x) - 0usize];
+        "Offset of field: SumSquaresParams::tensors",
+    ][::core::mem::offset_of!(SumSquaresParams, tensors) - 0usize];
     [
         "Offset of field: SumSquaresParams::out",
     ][::core::mem::offset_of!(SumSquaresParams, out) - 8usize];
     [
-        "Offset of field: SumSquaresParams::length",
-    ][::core::mem::offset_of!(SumSquaresParams, length) - 16usize];
+        "Offset of field: SumSquaresParams::count",
+    ][::core::mem::offset_of!(SumSquaresParams, count) - 16usize];
     [
-        "Offset of field: SumSquaresParams::reserved",
-    ][::core::mem::offset_of!(SumSquaresParams, reserved) - 20usize];
+        "Offset of field: SumSquaresParams::blocks",
+    ][::core::mem::offset_of!(SumSquaresParams, blocks) - 20usize];
 };

@@ -270,14 +270,16 @@ kernels! {
     RMS_NORM_DW_FOLD: RmsNormBackwardParams = "rms_norm_dw_fold" in "rms_norm_backward", 256, 0, |p| [blocks(p.channels, 256), 1, 1];
     /// Gradient of the embedding table.
     EMBED_BACKWARD: EmbedBackwardParams = "embed_backward" in "embed_backward", 256, 0, |p| [blocks(p.segment_count, 1), blocks(p.channels, 256), 1];
-    /// A step of AdamW, state in f32.
-    ADAMW: AdamParams = "adamw" in "adamw", 256, 0, |p| [p.length.div_ceil(1024), 1, 1];
-    /// A step of AdamW, state in bf16.
-    ADAMW_HALF: AdamParams = "adamw_half" in "adamw", 256, 0, |p| [p.length.div_ceil(1024), 1, 1];
+    /// A step of AdamW of all parameters with state in f32.
+    ADAMW: AdamParams = "adamw" in "adamw", 256, 0, |p| [p.blocks, 1, 1];
+    /// A step of AdamW of all parameters with state in bf16.
+    ADAMW_HALF: AdamParams = "adamw_half" in "adamw", 256, 0, |p| [p.blocks, 1, 1];
     /// Sums of squares of 16384 elements each.
-    SUM_SQUARES: SumSquaresParams = "sum_squares" in "adamw", 256, 0, |p| [p.length.div_ceil(SUM_SQUARES_CHUNK), 1, 1];
+    SUM_SQUARES: SumSquaresParams = "sum_squares" in "adamw", 256, 0, |p| [p.blocks, 1, 1];
 }
 
+/// Elements of a block of [`ADAMW`] and [`ADAMW_HALF`].
+pub const ADAMW_CHUNK: u32 = 1024;
 /// Elements of a sum of [`SUM_SQUARES`].
 pub const SUM_SQUARES_CHUNK: u32 = 16384;
 

@@ -60,12 +60,24 @@ pub struct AdamStep {
     pub beta: [f32; 2],
     /// Added to the root of the mean square.
     pub epsilon: f32,
-    /// Decoupled weight decay.
-    pub decay: f32,
     /// `1 / (1 - βᵢᵗ)` for step `t`, counted from 1.
     pub correction: [f32; 2],
     /// What gradients are multiplied with first: clipping.
     pub scale: f32,
+}
+
+/// One of the parameters that a step changes.
+pub struct AdamTensor<'a, D: Device> {
+    /// Of the loss, dense.
+    pub gradient: &'a D::Buffer<f32>,
+    /// Elements.
+    pub len: usize,
+    /// The optimiser's state.
+    pub moments: &'a mut Moments<D>,
+    /// The parameter itself.
+    pub parameter: Update<'a, D>,
+    /// Decoupled weight decay.
+    pub decay: f32,
     /// Key of stochastic rounding: made from seed, step and tensor; the element's index is the counter.
     pub key: u64,
 }
@@ -213,17 +225,10 @@ pub trait Backward: Device {
 
     /// Zeroes an activation of `[rows, columns]`; what has one row is dense.
     fn clear(&self, x: &mut Self::Buffer<f32>, shape: [usize; 2]) -> Result<()>;
-    /// `Σ x²` of the first `len` elements in f64, in chunks fixed by position.
-    fn sum_squares(&self, x: &Self::Buffer<f32>, len: usize) -> Result<f64>;
-    /// One step of AdamW of a parameter of `len` elements.
-    fn adamw(
-        &self,
-        step: &AdamStep,
-        gradient: &Self::Buffer<f32>,
-        len: usize,
-        moments: &mut Moments<Self>,
-        parameter: Update<'_, Self>,
-    ) -> Result<()>;
+    /// `Σ x²` of the first elements of each vector in f64, in chunks fixed by position. All vectors at once.
+    fn sum_squares(&self, xs: &[(&Self::Buffer<f32>, usize)]) -> Result<Vec<f64>>;
+    /// One step of AdamW of all parameters at once; each becomes what it would alone.
+    fn adamw(&self, step: &AdamStep, tensors: Vec<AdamTensor<'_, Self>>) -> Result<()>;
     /// Overwrites a matrix, which from then on has memory of its own.
     fn write_matrix(&self, matrix: &mut Self::Matrix, values: &[bf16]) -> Result<()>;
     /// The values of a matrix.

@@ -18,7 +18,7 @@ mod plan;
 #[cfg(test)]
 pub(crate) mod reference;
 
-pub use backward::{AdamStep, Backward, LossGradient, Moments, Output, PackedRows, Term, Update};
+pub use backward::{AdamStep, AdamTensor, Backward, LossGradient, Moments, Output, PackedRows, Term, Update};
 pub use choice::{DeviceChoice, WeightStorage};
 pub use layout::{Layout, SequenceRows};
 pub use plan::{Granularity, MemoryPlan};

@@ -120,8 +120,19 @@ pub fn check_gradients<D: Backward>(name: &str, kind: &str, learner: &mut Learne
     }
 }
 
-/// Losses and gradient norms of the first `steps` steps against transformers and peft.
-pub fn follow_torch<D: Backward>(name: &str, kind: &str, learner: &mut Learner<D>, steps: usize) {
+/// How far losses of matrix inputs in bf16 may be from those of transformers and peft in f32: 1e-3, or twice what
+/// transformers and peft themselves lose by computing in bf16, the rule of all comparisons here. That is more for the golden
+/// adapter alone, whose random `B` changes this small model by half its loss.
+pub fn rounding(name: &str, kind: &str) -> f64 {
+    let facts = &Case::open(name).facts[kind];
+    let Some(rounded) = facts["bf16_losses"].as_array() else { return 1e-3 };
+    let off = rounded.iter().zip(facts["losses"].as_array().unwrap());
+    let off = off.map(|(a, b)| (a.as_f64().unwrap() / b.as_f64().unwrap() - 1.0).abs());
+    2.0 * off.fold(0.5e-3, f64::max)
+}
+
+/// Losses of the first `steps` steps against transformers and peft in f32, and gradient norms, twenty times as far.
+pub fn follow_torch<D: Backward>(name: &str, kind: &str, learner: &mut Learner<D>, steps: usize, allowed: f64) {
     let case = Case::open(name);
     let want: Vec<f64> = serde_json::from_value(case.facts[kind]["losses"].clone()).unwrap();
     let norms: Vec<f64> = serde_json::from_value(case.facts[kind]["norms"].clone()).unwrap();
@@ -131,10 +142,11 @@ pub fn follow_torch<D: Backward>(name: &str, kind: &str, learner: &mut Learner<D
         let loss = case.backward(learner, 0);
         let norm = learner.gradient_norm().unwrap();
         println!("{name} {kind} step {number}: {loss} ({want}), norm {norm} ({want_norm})");
-        // Rounding to bf16 in the forward pass alone moves the loss of the random adapter by 1.1e-3.
-        let allowed = if kind == "lora" { 3e-3 } else { 1e-3 };
         assert!((loss / want - 1.0).abs() < allowed, "{name} {kind} step {number}: loss {loss}, in torch {want}");
-        assert!((norm / want_norm - 1.0).abs() < 2e-2, "{name} {kind} step {number}: {norm}, in torch {want_norm}");
+        assert!(
+            (norm / want_norm - 1.0).abs() < 20.0 * allowed,
+            "{name} {kind} step {number}: {norm}, in torch {want_norm}"
+        );
         let options = StepOptions {
             number: number as u64 + 1,
             rate: 1e-3,

@@ -1,9 +1,9 @@
 //! The optimiser's step over all parameters, and what must be stored to go on later.
 
 use super::Learner;
-use super::tuned::{Parameter, Place, Tuned};
-use crate::device::{AdamStep, Backward, Device, Element, Moments, Update};
-use crate::model::mistral::Mistral;
+use super::tuned::{self, Parameter, Place, Tuned};
+use crate::device::{AdamStep, AdamTensor, Backward, Device, Element, Moments, Update};
+use crate::model::mistral::{Block, Mistral};
 use crate::random::mix;
 use crate::weights::AdapterPart;
 use crate::{Error, Result};
@@ -50,9 +50,8 @@ impl<D: Backward> Learner<D> {
 
     /// The Euclidean norm of all gradients together.
     pub fn gradient_norm(&self) -> Result<f64> {
-        let squares = |(p, gradient): (&Parameter, _)| self.model.device.sum_squares(gradient, p.len());
-        let squares: Vec<f64> = self.parameters.iter().zip(&self.gradients).map(squares).collect::<Result<_>>()?;
-        Ok(squares.iter().sum::<f64>().sqrt())
+        let gradients: Vec<_> = self.gradients.iter().zip(self.parameters.iter().map(Parameter::len)).collect();
+        Ok(self.model.device.sum_squares(&gradients)?.iter().sum::<f64>().sqrt())
     }
 
     /// The gradient of the parameter `name`.
@@ -66,36 +65,19 @@ impl<D: Backward> Learner<D> {
     pub fn step(&mut self, options: &StepOptions) -> Result<()> {
         let StepOptions { number, rate, beta, epsilon, decay, scale, seed } = *options;
         let correction = beta.map(|beta| (1.0 / (1.0 - beta.powi(number.min(1 << 30) as i32))) as f32);
-        for i in 0..self.parameters.len() {
-            let (place, len) = (self.parameters[i].place, self.parameters[i].len());
-            let decay = if self.parameters[i].shape.len() == 1 { 0.0 } else { decay as f32 };
-            let key = mix(mix(mix(seed).wrapping_add(number)).wrapping_add(i as u64));
-            let (rate, epsilon, scale) = (rate as f32, epsilon as f32, scale as f32);
-            let step = AdamStep { rate, beta: beta.map(|b| b as f32), epsilon, decay, correction, scale, key };
-            let (gradient, moments) = (&self.gradients[i], &mut self.moments[i]);
-            // Full tuning has the model for itself, LoRA does not change it.
-            let (owner, tuned) = (&mut self.model, &mut self.tuned);
-            match tuned {
-                Tuned::Lora { .. } => {
-                    let matrix = update_of(tuned, place)?;
-                    owner.device.adamw(&step, gradient, len, moments, Update::Matrix(matrix))?;
-                }
-                Tuned::Full { .. } => {
-                    let Mistral { device, embedding, head, norm, blocks, .. } = alone(owner)?;
-                    let parameter = match place {
-                        Place::Embedding => Update::Matrix(embedding),
-                        Place::Projection(layer, p) => Update::Matrix(&mut blocks[layer].projections[p]),
-                        Place::Head => Update::Matrix(head.as_mut().ok_or_else(nowhere)?),
-                        Place::Norm => Update::Vector(norm),
-                        Place::InputNorm(layer) => Update::Vector(&mut blocks[layer].input_norm),
-                        Place::AttentionNorm(layer) => Update::Vector(&mut blocks[layer].attention_norm),
-                        Place::A(..) | Place::B(..) => return Err(nowhere()),
-                    };
-                    device.adamw(&step, gradient, len, moments, parameter)?;
-                }
-            }
-        }
-        Ok(())
+        let (rate, beta, epsilon, scale) = (rate as f32, beta.map(|b| b as f32), epsilon as f32, scale as f32);
+        let step = AdamStep { rate, beta, epsilon, correction, scale };
+        let (device, updates) = updates(&mut self.model, &mut self.tuned)?;
+        let state = self.parameters.iter().zip(&self.gradients).zip(&mut self.moments);
+        let tensor = |(i, (((p, gradient), moments), parameter)): (usize, (((&Parameter, _), _), _))| AdamTensor {
+            gradient,
+            len: p.len(),
+            moments,
+            parameter,
+            decay: if p.shape.len() == 1 { 0.0 } else { decay as f32 },
+            key: mix(mix(mix(seed).wrapping_add(number)).wrapping_add(i as u64)),
+        };
+        device.adamw(&step, state.zip(updates).enumerate().map(tensor).collect())
     }
 
     /// The adapter as it is now; empty in full tuning.
@@ -134,57 +116,38 @@ impl<D: Backward> Learner<D> {
     /// # Errors
     /// [`Error::Shape`] where a tensor has another length or type; those of `load`.
     pub fn load(&mut self, load: &mut dyn FnMut(&str) -> Result<StateValues>) -> Result<()> {
-        for i in 0..self.parameters.len() {
-            let (name, place, len) =
-                (self.parameters[i].name.clone(), self.parameters[i].place, self.parameters[i].len());
-            let values = [load(&name)?, load(&format!("{name}.mean"))?, load(&format!("{name}.square"))?];
-            let weights: Vec<bf16> = match (values, &mut self.moments[i]) {
+        let (device, updates) = updates(&mut self.model, &mut self.tuned)?;
+        for ((parameter, moments), update) in self.parameters.iter().zip(&mut self.moments).zip(updates) {
+            let (name, len) = (&parameter.name, parameter.len());
+            let values = [load(name)?, load(&format!("{name}.mean"))?, load(&format!("{name}.square"))?];
+            match (values, moments, update) {
                 (
                     [StateValues::Full(w), StateValues::Full(mean), StateValues::Full(square)],
                     Moments::Full { m, v, master },
+                    update,
                 ) => {
-                    let d = &self.model.device;
-                    expect(&name, len, [w.len(), mean.len(), square.len()])?;
-                    d.write(m, 0, &mean)?;
-                    d.write(v, 0, &square)?;
-                    if matches!(place, Place::Norm | Place::InputNorm(_) | Place::AttentionNorm(_)) {
-                        let Mistral { device, norm, blocks, .. } = alone(&mut self.model)?;
-                        let vector = match place {
-                            Place::InputNorm(layer) => &mut blocks[layer].input_norm,
-                            Place::AttentionNorm(layer) => &mut blocks[layer].attention_norm,
-                            _ => norm,
-                        };
-                        device.write(vector, 0, &w)?;
-                        continue;
+                    expect(name, len, [w.len(), mean.len(), square.len()])?;
+                    device.write(m, 0, &mean)?;
+                    device.write(v, 0, &square)?;
+                    match update {
+                        Update::Vector(vector) => device.write(vector, 0, &w)?,
+                        Update::Matrix(matrix) => {
+                            device.write(master, 0, &w)?;
+                            device.write_matrix(matrix, &w.into_iter().map(bf16::from_f32).collect::<Vec<_>>())?;
+                        }
                     }
-                    d.write(master, 0, &w)?;
-                    w.into_iter().map(bf16::from_f32).collect()
                 }
                 (
                     [StateValues::Half(w), StateValues::Half(mean), StateValues::Half(square)],
                     Moments::Half { m, v },
+                    Update::Matrix(matrix),
                 ) => {
-                    let d = &self.model.device;
-                    expect(&name, len, [w.len(), mean.len(), square.len()])?;
-                    d.write(m, 0, &mean)?;
-                    d.write(v, 0, &square)?;
-                    w
+                    expect(name, len, [w.len(), mean.len(), square.len()])?;
+                    device.write(m, 0, &mean)?;
+                    device.write(v, 0, &square)?;
+                    device.write_matrix(matrix, &w)?;
                 }
                 _ => return Err(Error::invalid(format!("{name}: stored in another precision than it is tuned in"))),
-            };
-            match place {
-                Place::A(..) | Place::B(..) => {
-                    self.model.device.write_matrix(update_of(&mut self.tuned, place)?, &weights)?;
-                }
-                _ => {
-                    let Mistral { device, embedding, head, blocks, .. } = alone(&mut self.model)?;
-                    let matrix = match place {
-                        Place::Embedding => embedding,
-                        Place::Projection(layer, p) => &mut blocks[layer].projections[p],
-                        _ => head.as_mut().ok_or_else(nowhere)?,
-                    };
-                    device.write_matrix(matrix, &weights)?;
-                }
             }
         }
         Ok(())
@@ -211,21 +174,36 @@ impl<D: Backward> Learner<D> {
     }
 }
 
-fn nowhere() -> Error {
-    Error::internal("a parameter stands nowhere in the model")
-}
-
-fn alone<D: Backward>(model: &mut Arc<Mistral<D>>) -> Result<&mut Mistral<D>> {
-    Arc::get_mut(model).ok_or_else(|| Error::invalid("full tuning: expected a model that nobody else uses"))
-}
-
-fn update_of<D: Backward>(tuned: &mut Tuned<D>, place: Place) -> Result<&mut D::Matrix> {
-    match place {
-        Place::A(layer, p) => tuned.update_mut(layer, p).map(|update| &mut update.a),
-        Place::B(layer, p) => tuned.update_mut(layer, p).map(|update| &mut update.b),
-        _ => None,
+/// The device, and what a step changes, in the order of the parameters.
+fn updates<'a, D: Backward>(
+    model: &'a mut Arc<Mistral<D>>,
+    tuned: &'a mut Tuned<D>,
+) -> Result<(&'a D, Vec<Update<'a, D>>)> {
+    match tuned {
+        Tuned::Lora { updates, .. } => {
+            let both = |update: &'a mut tuned::Update<D>| {
+                let tuned::Update { a, b, .. } = update;
+                [Update::Matrix(a), Update::Matrix(b)]
+            };
+            Ok((&model.device, updates.iter_mut().flatten().flatten().flat_map(both).collect()))
+        }
+        // Full tuning has the model for itself, LoRA does not change it.
+        Tuned::Full { .. } => {
+            let model = Arc::get_mut(model);
+            let model = model.ok_or_else(|| Error::invalid("full tuning: expected a model that nobody else uses"))?;
+            let Mistral { device, embedding, head, norm, blocks, .. } = model;
+            let mut all = vec![Update::Matrix(embedding)];
+            for Block { input_norm, attention_norm, projections: [q, k, v, o, gate, up, down] } in blocks {
+                all.push(Update::Vector(input_norm));
+                all.extend([q, k, v, o].map(Update::Matrix));
+                all.push(Update::Vector(attention_norm));
+                all.extend([gate, up, down].map(Update::Matrix));
+            }
+            all.push(Update::Vector(norm));
+            all.extend(head.as_mut().map(Update::Matrix));
+            Ok((device, all))
+        }
     }
-    .ok_or_else(nowhere)
 }
 
 fn read<D: Device, T: Element>(device: &D, buffer: &D::Buffer<T>, len: usize) -> Result<Vec<T>> {

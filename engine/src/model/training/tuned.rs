@@ -128,13 +128,6 @@ impl<D: Backward> Tuned<D> {
         }
     }
 
-    pub fn update_mut(&mut self, layer: usize, projection: usize) -> Option<&mut Update<D>> {
-        match self {
-            Tuned::Lora { updates, .. } => updates[layer][projection].as_mut(),
-            Tuned::Full { .. } => None,
-        }
-    }
-
     /// Number of the embedding's parameter, where it is tuned; likewise the next.
     pub fn embedding(&self) -> Option<usize> {
         matches!(self, Tuned::Full { .. }).then_some(0)

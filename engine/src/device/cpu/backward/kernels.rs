@@ -77,7 +77,7 @@ pub struct Kernels {
     /// `dx += dz ∘ mask / (1 - p)`.
     pub dropout_backward: fn(dz: &[f32], first: usize, p: f32, key: u64, dx: &mut [f32]),
     /// AdamW of the elements from index `first` on.
-    pub adamw: fn(step: &AdamStep, first: usize, gradient: &[f32], chunk: AdamChunk<'_>),
+    pub adamw: fn(step: &AdamStep, decay: f32, key: u64, first: usize, gradient: &[f32], chunk: AdamChunk<'_>),
 }
 
 /// The kernels for `isa`, which this machine has.
@@ -315,38 +315,39 @@ fn stochastic(x: f32, random: u32) -> bf16 {
 
 /// Mean, mean square and parameter after the step.
 #[inline(always)]
-fn adam(step: &AdamStep, gradient: f32, m: f32, v: f32, w: f32) -> (f32, f32, f32) {
+fn adam(step: &AdamStep, decay: f32, gradient: f32, m: f32, v: f32, w: f32) -> (f32, f32, f32) {
     let g = gradient * step.scale;
     let m = step.beta[0] * m + (1.0 - step.beta[0]) * g;
     let v = step.beta[1] * v + (1.0 - step.beta[1]) * g * g;
     let move_by = (m * step.correction[0]) / ((v * step.correction[1]).sqrt() + step.epsilon);
-    (m, v, w - step.rate * step.decay * w - step.rate * move_by)
+    (m, v, w - step.rate * decay * w - step.rate * move_by)
 }
 
 #[inline(always)]
-fn adamw(step: &AdamStep, first: usize, gradient: &[f32], chunk: AdamChunk<'_>) {
+fn adamw(step: &AdamStep, decay: f32, key: u64, first: usize, gradient: &[f32], chunk: AdamChunk<'_>) {
     let n = gradient.len();
     match chunk {
         AdamChunk::Matrix(m, v, master, weight) => {
             let (m, v, master, weight) = (&mut m[..n], &mut v[..n], &mut master[..n], &mut weight[..n]);
             for i in 0..n {
-                (m[i], v[i], master[i]) = adam(step, gradient[i], m[i], v[i], master[i]);
+                (m[i], v[i], master[i]) = adam(step, decay, gradient[i], m[i], v[i], master[i]);
                 weight[i] = to_bf16(master[i]);
             }
         }
         AdamChunk::Vector(m, v, w) => {
             let (m, v, w) = (&mut m[..n], &mut v[..n], &mut w[..n]);
             for i in 0..n {
-                (m[i], v[i], w[i]) = adam(step, gradient[i], m[i], v[i], w[i]);
+                (m[i], v[i], w[i]) = adam(step, decay, gradient[i], m[i], v[i], w[i]);
             }
         }
         AdamChunk::Half(m, v, weight) => {
             let (m, v, weight) = (&mut m[..n], &mut v[..n], &mut weight[..n]);
             for i in 0..n {
-                let (mean, square, w) = adam(step, gradient[i], m[i].to_f32(), v[i].to_f32(), weight[i].to_f32());
+                let (mean, square, w) =
+                    adam(step, decay, gradient[i], m[i].to_f32(), v[i].to_f32(), weight[i].to_f32());
                 // Three draws of one counter: 16 bits each.
-                let draw = uniform(step.key, 2 * (first + i));
-                let other = uniform(step.key, 2 * (first + i) + 1);
+                let draw = uniform(key, 2 * (first + i));
+                let other = uniform(key, 2 * (first + i) + 1);
                 (m[i], v[i], weight[i]) =
                     (stochastic(mean, draw), stochastic(square, draw >> 16), stochastic(w, other));
             }
@@ -385,7 +386,7 @@ macro_rules! plain {
             dot: (a: &[bf16], b: &[bf16]) -> f32;
             dropout: (x: &[bf16], first: usize, p: f32, key: u64, out: &mut [bf16]);
             dropout_backward: (dz: &[f32], first: usize, p: f32, key: u64, dx: &mut [f32]);
-            adamw: (step: &AdamStep, first: usize, gradient: &[f32], chunk: AdamChunk<'_>);
+            adamw: (step: &AdamStep, decay: f32, key: u64, first: usize, gradient: &[f32], chunk: AdamChunk<'_>);
         }
 
         pub static KERNELS: Kernels = Kernels {

@@ -3,18 +3,19 @@
 mod attention;
 pub(super) mod kernels;
 mod loss;
+mod optimise;
 mod product;
 #[cfg(test)]
 mod tests;
 
 use super::{Buffer, Cpu, CpuMatrix, Parts, need};
 use crate::device::{
-    AdamStep, Backward, Element, LossGradient, Moments, Output, PackedRows, RopeTable, RowSelection, Term, Update,
+    AdamStep, AdamTensor, Backward, Element, LossGradient, Output, PackedRows, RopeTable, RowSelection, Term,
 };
 use crate::weights::MatrixData;
 use crate::{Error, Result};
 use half::bf16;
-use kernels::{AdamChunk, kernels};
+use kernels::kernels;
 use product::{Operand, Tile, product};
 use std::ops::Range;
 
@@ -323,69 +324,12 @@ impl Backward for Cpu {
         Ok(())
     }
 
-    fn sum_squares(&self, x: &Buffer<f32>, len: usize) -> Result<f64> {
-        let x = first("sum_squares", "x", x, len)?;
-        let mut sums = vec![0f64; len.div_ceil(PIECE)];
-        let parts = Parts::new(&mut sums);
-        self.team.run(len.div_ceil(PIECE), |i| {
-            let x = &x[i * PIECE..len.min((i + 1) * PIECE)];
-            // SAFETY: each piece has its own sum.
-            let sum = unsafe { parts.range(i..i + 1) };
-            sum[0] = x.iter().map(|x| *x as f64 * *x as f64).sum();
-        })?;
-        Ok(sums.iter().sum())
+    fn sum_squares(&self, xs: &[(&Buffer<f32>, usize)]) -> Result<Vec<f64>> {
+        optimise::sum_squares(self, xs)
     }
 
-    fn adamw(
-        &self,
-        step: &AdamStep,
-        gradient: &Buffer<f32>,
-        len: usize,
-        moments: &mut Moments<Self>,
-        parameter: Update<'_, Self>,
-    ) -> Result<()> {
-        let op = "adamw";
-        let gradient = first(op, "gradient", gradient, len)?;
-        let adamw = kernels(self.isa).adamw;
-        match (moments, parameter) {
-            (Moments::Full { m, v, master }, Update::Matrix(matrix)) => {
-                let m = Parts::new(first_mut(op, "m", m, len)?);
-                let v = Parts::new(first_mut(op, "v", v, len)?);
-                let master = Parts::new(first_mut(op, "master", master, len)?);
-                let weight = Parts::new(own(matrix, len)?);
-                pieces(self, len, |at| {
-                    // SAFETY: here and below: pieces are disjoint.
-                    let chunk = unsafe {
-                        let (m, v) = (m.range(at.clone()), v.range(at.clone()));
-                        AdamChunk::Matrix(m, v, master.range(at.clone()), weight.range(at.clone()))
-                    };
-                    adamw(step, at.start, &gradient[at], chunk);
-                })
-            }
-            (Moments::Full { m, v, .. }, Update::Vector(w)) => {
-                let m = Parts::new(first_mut(op, "m", m, len)?);
-                let v = Parts::new(first_mut(op, "v", v, len)?);
-                let w = Parts::new(first_mut(op, "weight", w, len)?);
-                pieces(self, len, |at| {
-                    // SAFETY: as above.
-                    let chunk =
-                        unsafe { AdamChunk::Vector(m.range(at.clone()), v.range(at.clone()), w.range(at.clone())) };
-                    adamw(step, at.start, &gradient[at], chunk);
-                })
-            }
-            (Moments::Half { m, v }, Update::Matrix(matrix)) => {
-                let m = Parts::new(first_mut(op, "m", m, len)?);
-                let v = Parts::new(first_mut(op, "v", v, len)?);
-                let weight = Parts::new(own(matrix, len)?);
-                pieces(self, len, |at| {
-                    // SAFETY: as above.
-                    let chunk =
-                        unsafe { AdamChunk::Half(m.range(at.clone()), v.range(at.clone()), weight.range(at.clone())) };
-                    adamw(step, at.start, &gradient[at], chunk);
-                })
-            }
-            (Moments::Half { .. }, Update::Vector(_)) => Err(Error::invalid("adamw: a vector needs state in f32")),
-        }
+    fn adamw(&self, step: &AdamStep, tensors: Vec<AdamTensor<'_, Self>>) -> Result<()> {
+        optimise::adamw(self, step, tensors)
     }
 
     fn write_matrix(&self, matrix: &mut CpuMatrix, values: &[bf16]) -> Result<()> {

@@ -5,7 +5,7 @@
 use super::super::kernel::tests::noise;
 use super::super::{CpuOptions, Isa};
 use super::*;
-use crate::device::{Device, HostMatrix, reference};
+use crate::device::{Device, HostMatrix, Moments, Update, reference};
 use crate::random::mix;
 
 fn isas() -> Vec<Isa> {
@@ -329,8 +329,9 @@ fn swiglu_rope_embedding_and_rounding_agree_with_f64() {
         assert_eq!(table[5..10], [0.0; 5]);
         assert_eq!(table[10], (dh[0] + dh[10]) + dh[15]);
         assert!(cpu.embed_backward(&buffer(&cpu, &dh), &[3, 0, 0, 0], 5, &mut table).is_err());
-        assert_eq!(cpu.sum_squares(&buffer(&cpu, &[3f32; 40_000]), 40_000).unwrap(), 360_000.0);
-        assert_eq!(cpu.sum_squares(&buffer(&cpu, &[3f32; 40_000]), 2).unwrap(), 18.0);
+        let [threes, none] = [40_000, 0].map(|n| buffer(&cpu, &vec![3f32; n]));
+        let sums = cpu.sum_squares(&[(&threes, 40_000), (&none, 0), (&threes, 2), (&threes, PIECE)]).unwrap();
+        assert_eq!(sums, [360_000.0, 0.0, 18.0, 9.0 * PIECE as f64]);
     }
 }
 
@@ -399,10 +400,22 @@ fn dropout_keeps_the_mean_and_backward_has_the_same_mask() {
     }
 }
 
-fn adam_step(rate: f32, key: u64) -> AdamStep {
+fn adam_step(rate: f32) -> AdamStep {
     // The third step with the usual decays.
     let correction = [1.0 / (1.0 - 0.9f32.powi(3)), 1.0 / (1.0 - 0.999f32.powi(3))];
-    AdamStep { rate, beta: [0.9, 0.999], epsilon: 1e-8, decay: 0.1, correction, scale: 0.5, key }
+    AdamStep { rate, beta: [0.9, 0.999], epsilon: 1e-8, correction, scale: 0.5 }
+}
+
+/// A step of one parameter.
+fn adamw(
+    cpu: &Cpu,
+    step: &AdamStep,
+    (decay, key): (f32, u64),
+    gradient: &Buffer<f32>,
+    moments: &mut Moments<Cpu>,
+    parameter: Update<'_, Cpu>,
+) -> crate::Result<()> {
+    cpu.adamw(step, vec![AdamTensor { gradient, len: gradient.len(), moments, parameter, decay, key }])
 }
 
 #[test]
@@ -410,7 +423,7 @@ fn adamw_agrees_with_f64() {
     let len = 20_000;
     let (g, m, w) = (floats(1, len), floats(2, len), floats(3, len));
     let v: Vec<f32> = floats(4, len).iter().map(|v| v * v).collect();
-    let step = adam_step(1e-2, 0);
+    let step = adam_step(1e-2);
     let mut want = [vec![], vec![], vec![]];
     for i in 0..len {
         let g = g[i] as f64 * 0.5;
@@ -424,7 +437,7 @@ fn adamw_agrees_with_f64() {
         let g = buffer(&cpu, &g);
         let state = || Moments::<Cpu>::Full { m: buffer(&cpu, &m), v: buffer(&cpu, &v), master: buffer(&cpu, &w) };
         let (mut moments, mut weight) = (state(), matrix(&cpu, &vec![bf16::ZERO; len], 100, 200));
-        cpu.adamw(&step, &g, len, &mut moments, Update::Matrix(&mut weight)).unwrap();
+        adamw(&cpu, &step, (0.1, 0), &g, &mut moments, Update::Matrix(&mut weight)).unwrap();
         let Moments::Full { m: got_m, v: got_v, master } = &moments else { unreachable!() };
         // f32 arithmetic; β in f32 is 3e-8 off, and 1 - β₂ 3e-5 of itself.
         for (got, want) in [got_m, got_v, master].into_iter().zip(&want) {
@@ -432,10 +445,10 @@ fn adamw_agrees_with_f64() {
         }
         assert!(cpu.read_matrix(&weight).unwrap().iter().zip(master.iter()).all(|(w, m)| *w == bf16::from_f32(*m)));
         let (mut moments, mut vector) = (state(), buffer(&cpu, &w));
-        cpu.adamw(&step, &g, len, &mut moments, Update::Vector(&mut vector)).unwrap();
+        adamw(&cpu, &step, (0.1, 0), &g, &mut moments, Update::Vector(&mut vector)).unwrap();
         assert_eq!(bits(&vector), bits(master));
         let mut short = matrix(&cpu, &noise(1, 10), 2, 5);
-        assert!(cpu.adamw(&step, &g, len, &mut state(), Update::Matrix(&mut short)).is_err());
+        assert!(adamw(&cpu, &step, (0.1, 0), &g, &mut state(), Update::Matrix(&mut short)).is_err());
     }
 }
 
@@ -443,7 +456,7 @@ fn adamw_agrees_with_f64() {
 fn stochastic_rounding_keeps_the_mean_and_depends_on_the_key_alone() {
     let len = 40_000;
     // A step of an eighth of the distance of neighbours in bf16: rounding to nearest would never move.
-    let step = AdamStep { rate: 1.0 / 1024.0, beta: [0.0, 0.0], correction: [1.0; 2], decay: 0.0, ..adam_step(0.0, 7) };
+    let step = AdamStep { rate: 1.0 / 1024.0, beta: [0.0, 0.0], correction: [1.0; 2], ..adam_step(0.0) };
     let mut first: Option<Vec<bf16>> = None;
     for cpu in cpus() {
         let run = |key| {
@@ -451,7 +464,7 @@ fn stochastic_rounding_keeps_the_mean_and_depends_on_the_key_alone() {
             let mut moments = Moments::<Cpu>::Half { m: zeros(), v: zeros() };
             let mut weight = matrix(&cpu, &vec![bf16::ONE; len], 200, 200);
             let gradient = buffer(&cpu, &vec![-2f32; len]);
-            cpu.adamw(&AdamStep { key, ..step }, &gradient, len, &mut moments, Update::Matrix(&mut weight)).unwrap();
+            adamw(&cpu, &step, (0.0, key), &gradient, &mut moments, Update::Matrix(&mut weight)).unwrap();
             cpu.read_matrix(&weight).unwrap()
         };
         let weights = run(7);

@@ -13,9 +13,7 @@ mod rows;
 use super::memory::Buffer;
 use super::{Cuda, CudaMatrix};
 use crate::Result;
-use crate::device::{
-    AdamStep, Backward, LossGradient, Moments, Output, PackedRows, RopeTable, RowSelection, Term, Update,
-};
+use crate::device::{AdamStep, AdamTensor, Backward, LossGradient, Output, PackedRows, RopeTable, RowSelection, Term};
 use half::bf16;
 
 impl Backward for Cuda {
@@ -139,19 +137,12 @@ impl Backward for Cuda {
         self.op(|_| rows::clear(x, shape))
     }
 
-    fn sum_squares(&self, x: &Buffer<f32>, len: usize) -> Result<f64> {
-        self.op(|state| optimise::sum_squares(&self.shared, state, x, len))
+    fn sum_squares(&self, xs: &[(&Buffer<f32>, usize)]) -> Result<Vec<f64>> {
+        self.op(|state| optimise::sum_squares(&self.shared, state, xs))
     }
 
-    fn adamw(
-        &self,
-        step: &AdamStep,
-        gradient: &Buffer<f32>,
-        len: usize,
-        moments: &mut Moments<Self>,
-        parameter: Update<'_, Self>,
-    ) -> Result<()> {
-        self.op(|_| optimise::adamw(&self.shared, step, gradient, len, moments, parameter))
+    fn adamw(&self, step: &AdamStep, tensors: Vec<AdamTensor<'_, Self>>) -> Result<()> {
+        self.op(|state| optimise::adamw(&self.shared, state, step, tensors))
     }
 
     fn write_matrix(&self, matrix: &mut CudaMatrix, values: &[bf16]) -> Result<()> {
