@@ -26,7 +26,7 @@ const CHUNK: usize = 128;
 /// The model without tokenizer or templates.
 pub fn open(args: &ModelArgs) -> Result<(Arc<dyn LanguageModel>, Option<AdapterId>)> {
     let checkpoint = Checkpoint::open(&args.model)?;
-    let adapter = args.adapter.as_ref().map(|path| PeftAdapter::open(path, checkpoint.config())).transpose()?;
+    let adapter = args.adapter.as_ref().map(|path| checkpoint.adapter(path)).transpose()?;
     let placement = Placement {
         device: args.device,
         threads: args.threads.map(usize::from),

@@ -6,9 +6,13 @@ mod common;
 #[path = "../../train/tests/common/mod.rs"]
 mod fixture;
 
-use biomistral_nlu::device::cuda::kernels;
+use biomistral_nlu::device::DeviceChoice;
+use biomistral_nlu::device::cuda::{Cuda, CudaOptions, kernels};
+use biomistral_nlu_train::Trainer;
 use common::{Ran, bmn, run};
 use serde_json::Value;
+use std::process::Stdio;
+use std::time::Duration;
 
 /// Runs `bmn ARGS` with the virtual GPU as its driver; `None` after saying that the test is skipped where there are no kernels.
 fn on_gpu(test: &str, settings: &str, args: &[&str]) -> Option<Ran> {
@@ -146,7 +150,82 @@ fn a_run_trains_on_the_gpu_as_on_the_processor() {
     assert!(there.iter().zip(&here).all(|(a, b)| (a / b - 1.0).abs() < 5e-3), "{there:?}, on the processor {here:?}");
     let adapter =
         |output: &str| std::fs::read(folder.path().join(output).join("adapter/adapter_model.safetensors")).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("there/metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(last["accuracy"].is_f64() && last["f1"].is_f64(), "answered on the device: {last}");
     assert_ne!(adapter("there"), adapter("here"), "the device was not the one asked for");
     let moved = train("there", "cpu", &["--resume"]).unwrap();
     assert!(moved.code == 1 && moved.err.contains("made with device cuda"), "{}", moved.err);
+}
+
+#[test]
+fn a_run_that_is_killed_on_the_gpu_ends_in_the_same_bits() {
+    if let Err(why) = kernels() {
+        println!("SKIPPED a_run_that_is_killed_on_the_gpu_ends_in_the_same_bits: {why}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fixture::fixture(folder.path(), "lora", "");
+    let text = std::fs::read_to_string(folder.path().join("config.toml")).unwrap();
+    // Two steps, each saved.
+    let text = text
+        .replace("epochs = 4", "epochs = 1\nanswers = 0")
+        .replace("batch = 5", "batch = 12")
+        .replace("save_every = 4", "save_every = 1");
+    let train = |output: &str| {
+        let path = folder.path().join(format!("{output}.toml"));
+        std::fs::write(&path, text.replace("output = \"run\"", &format!("output = \"{output}\""))).unwrap();
+        let mut command = bmn();
+        command.args(["train", "--quiet", "--resume", "--device", "cuda:0", "--config"]).arg(path);
+        command.env("LD_PRELOAD", vgpu::library_path().unwrap()).env("VGPU", "{}");
+        command
+    };
+    let finish = |output: &str| {
+        let ended = train(output).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        std::fs::read(folder.path().join(output).join("adapter/adapter_model.safetensors")).unwrap()
+    };
+    let through = finish("through");
+    let mut child = train("killed").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !folder.path().join("killed/checkpoints/step-00000001").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.path().join("killed/adapter").exists());
+    assert!(finish("killed") == through, "other weights after a kill");
+}
+
+/// What the virtual GPU hands out while a run goes on is planned before, and not much more is.
+#[test]
+fn a_plan_covers_what_is_allocated_on_the_gpu() {
+    if let Err(why) = kernels() {
+        println!("SKIPPED a_plan_covers_what_is_allocated_on_the_gpu: {why}");
+        return;
+    }
+    if vgpu::load().unwrap().is_none() {
+        println!("SKIPPED a_plan_covers_what_is_allocated_on_the_gpu: a real driver allocates for others, too");
+        return;
+    }
+    let watch = Cuda::open(&CudaOptions::default()).unwrap();
+    let free = || watch.memory().unwrap().0;
+    for (method, dropout, pass_tokens) in [("lora", 0.1, 150), ("full", 0.0, 600)] {
+        let folder = tempfile::tempdir().unwrap();
+        fixture::fixture(folder.path(), method, "");
+        let mut config = fixture::config(folder.path(), "run");
+        (config.run.epochs, config.run.batch, config.run.pass_tokens) = (1, 12, pass_tokens);
+        (config.tuning.dropout, config.run.answers, config.run.device) = (dropout, 0, DeviceChoice::Cuda(0));
+        let (before, mut least) = (free(), u64::MAX);
+        let mut trainer = Trainer::new(config, false).unwrap();
+        let mut look = |_| {
+            least = least.min(free());
+            true
+        };
+        trainer.run(&mut look).unwrap();
+        let (used, plan) = (before - least, trainer.plan().clone());
+        println!("{method}: {used} bytes allocated, {} planned: {:?}", plan.cuda, plan.bytes);
+        assert_eq!(plan.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>(), plan.cuda);
+        assert!(used <= plan.cuda && plan.cuda < 2 * used, "{method}: {used} of {plan:?}");
+    }
 }

@@ -40,6 +40,16 @@ pub enum Error {
         /// What was expected and what was found.
         why: String,
     },
+    /// An adapter made for other weights than those it is to be used with.
+    #[error("{adapter}: expected the base model it was made for, weights {want}, found weights {got}")]
+    OtherBase {
+        /// The adapter's file.
+        adapter: String,
+        /// Identity of the weights it was made for.
+        want: String,
+        /// Identity of the weights there are.
+        got: String,
+    },
     /// Something this engine does not do, by name.
     #[error("not supported: {what}")]
     Unsupported {
@@ -94,7 +104,7 @@ impl Error {
         match self {
             Error::Invalid { .. } | Error::Shape { .. } => 1,
             Error::Io { .. } => 4,
-            Error::Format { .. } => 5,
+            Error::Format { .. } | Error::OtherBase { .. } => 5,
             Error::Unsupported { .. } => 7,
             Error::TooLong { .. } => 8,
             Error::OutOfMemory { .. } => 10,
@@ -114,6 +124,9 @@ impl Error {
                 Error::Io { path: path.clone(), source: std::io::Error::new(source.kind(), source.to_string()) }
             }
             Error::Format { file, why } => Error::Format { file: file.clone(), why: why.clone() },
+            Error::OtherBase { adapter, want, got } => {
+                Error::OtherBase { adapter: adapter.clone(), want: want.clone(), got: got.clone() }
+            }
             Error::Unsupported { what } => Error::Unsupported { what: what.clone() },
             Error::TooLong { what, need, limit } => Error::TooLong { what: what.clone(), need: *need, limit: *limit },
             Error::Device { op, code } => Error::Device { op: op.clone(), code: *code },

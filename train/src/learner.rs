@@ -57,13 +57,9 @@ impl AnyLearner {
         Ok(AnyLearner::Cpu(Box::new(learner)))
     }
 
-    /// The model with the weights as they are now, where answers can be computed with it: on the processor.
-    pub fn model(&self) -> Option<Arc<dyn LanguageModel>> {
-        match self {
-            AnyLearner::Cpu(learner) => Some(learner.model().clone()),
-            #[cfg(feature = "cuda")]
-            AnyLearner::Cuda(_) => None,
-        }
+    /// The model with the weights as they are now, where it is trained.
+    pub fn model(&self) -> Arc<dyn LanguageModel> {
+        on!(self, l => l.model().clone() as Arc<dyn LanguageModel>)
     }
 
     pub fn fingerprint(&self) -> String {
@@ -114,7 +110,7 @@ impl AnyLearner {
 fn cuda(choice: DeviceChoice, plan: &Plan) -> Result<Option<Cuda>> {
     let open = |ordinal| {
         let cuda = Cuda::open(&CudaOptions { ordinal, ..CudaOptions::default() })?;
-        let want = plan.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>() + Cuda::GRANULARITY.fixed;
+        let want = plan.cuda + Cuda::GRANULARITY.fixed;
         let (free, _) = cuda.memory()?;
         if want > free {
             return Err(Error::OutOfMemory { what: format!("training on cuda:{ordinal}"), want, free });

@@ -2,9 +2,9 @@
 
 use crate::Result;
 use crate::config::Config;
-use crate::data::Data;
-use biomistral_nlu::device::cpu::Cpu;
-use biomistral_nlu::model::training::{Learner, Tuning};
+use crate::data::{Data, Example};
+use biomistral_nlu::device::DeviceChoice;
+use biomistral_nlu::model::training::{Spacing, TrainingMemory, Tuning};
 use biomistral_nlu::weights::ModelConfig;
 use std::fmt;
 
@@ -19,8 +19,10 @@ pub struct Plan {
     pub steps: u64,
     /// Parameters of the model, and of those tuned.
     pub parameters: (u64, u64),
-    /// Bytes by what they hold.
+    /// Bytes by what they hold, on the device that was asked for; where none was, on the processor.
     pub bytes: Vec<(&'static str, u64)>,
+    /// The most bytes that are ever allocated at a time on a CUDA device.
+    pub cuda: u64,
     /// Blocks whose activations are kept, of how many.
     pub kept: (usize, usize),
 }
@@ -30,8 +32,6 @@ impl Plan {
     pub fn new(config: &Config, model: &ModelConfig, data: &Data) -> Result<Self> {
         let tuning = config.tuning();
         let all: u64 = model.tensors().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
-        let vectors: u64 =
-            model.tensors().filter(|(_, shape)| shape.len() == 1).map(|(_, shape)| shape[0] as u64).sum();
         let tuned = match &tuning {
             Tuning::Full { .. } => all,
             Tuning::Lora(options) => {
@@ -43,32 +43,31 @@ impl Plan {
                 model.tensors().map(|(name, shape)| sides(&name, &shape)).sum()
             }
         };
-        let state = match &tuning {
-            Tuning::Full { half_state: true } => 4 * (tuned - vectors) + 12 * vectors,
-            Tuning::Full { .. } => 12 * tuned,
-            // And the adapter in bf16.
-            Tuning::Lora(_) => 14 * tuned,
+        // An example longer than a pass is one of its own.
+        let longest = data.examples.iter().map(|example| example.tokens.len()).max().unwrap_or(0);
+        let t = config.run.pass_tokens.max(longest);
+        let [here, there] = [Spacing::CPU, Spacing::CUDA].map(|on| TrainingMemory::new(model, &tuning, t, on));
+        let memory = if matches!(config.run.device, DeviceChoice::Cuda(_)) { there } else { here };
+        let kept = ((config.run.activations_mib << 20) / memory.block.max(1)).min(model.layers as u64);
+        let activations = |of: TrainingMemory| of.block * (kept + u64::from(kept < model.layers as u64)) + of.streams;
+        let bytes = |of: TrainingMemory| {
+            let TrainingMemory { model, gradients, optimiser, scratch, .. } = of;
+            [
+                ("model", model),
+                ("gradients", gradients),
+                ("optimiser", optimiser),
+                ("activations", activations(of)),
+                ("scratch", scratch),
+            ]
         };
-        let t = config.run.pass_tokens;
-        let block = Learner::<Cpu>::block_bytes(model, &tuning, t).max(1);
-        let kept = ((config.run.activations_mib << 20) / block).min(model.layers as u64);
-        let streams = (4 * t * model.hidden_size * (model.layers + 1)) as u64;
-        let widest = model.intermediate_size.max(model.hidden_size) as u64;
-        // Widest matrix inputs and outputs, their packed copies, and 192 rows of logits.
-        let scratch = t as u64 * widest * 24 + 4 * 192 * model.vocab_size as u64;
-        let labelled = data.examples.iter().map(|example| example.labelled()).sum();
+        let labelled = data.examples.iter().map(Example::labelled).sum();
         Ok(Plan {
             examples: (data.examples.len(), data.dropped.iter().sum()),
             tokens: (data.examples.iter().map(|example| example.tokens.len()).sum(), labelled),
             steps: config.run.epochs * data.steps(config.run.batch),
             parameters: (all, tuned),
-            bytes: vec![
-                ("model", 2 * all),
-                ("gradients", 4 * tuned),
-                ("optimiser", state),
-                ("activations", block * (kept + u64::from(kept < model.layers as u64)) + streams),
-                ("scratch", scratch),
-            ],
+            bytes: bytes(memory).to_vec(),
+            cuda: bytes(there).iter().map(|(_, bytes)| bytes).sum(),
             kept: (kept as usize, model.layers),
         })
     }

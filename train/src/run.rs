@@ -253,7 +253,10 @@ impl Trainer {
     fn answers(&self) -> Result<BTreeMap<String, Score>> {
         let asked: Vec<&Example> = self.validation.examples.iter().filter(|e| e.question.is_some()).collect();
         let take = asked.len().min(self.config.run.answers);
-        let Some(model) = self.learner.model().filter(|_| take > 0) else { return Ok(BTreeMap::new()) };
+        if take == 0 {
+            return Ok(BTreeMap::new());
+        }
+        let model = self.learner.model();
         let chosen: Vec<&Example> = (0..take).map(|i| asked[i * asked.len() / take]).collect();
         let parts = self.learner.adapter()?;
         let adapter = if parts.is_empty() { None } else { Some(model.load_adapter(&parts)?) };
@@ -287,7 +290,8 @@ impl Trainer {
                 let folder = self.config.output.join("adapter");
                 remove(&folder)?;
                 let parts = self.learner.adapter()?;
-                write_adapter(&folder, config, &parts, options.alpha, options.rank_stabilised, &model)?;
+                let (stabilised, id) = (options.rank_stabilised, self.base.base_id()?);
+                write_adapter(&folder, config, &parts, options.alpha, stabilised, &model, &id)?;
                 Ok(Outcome::Done(folder))
             }
             Method::Full => {

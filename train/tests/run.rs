@@ -3,10 +3,12 @@
 
 mod common;
 
-use biomistral_nlu::weights::{Checkpoint, PeftAdapter};
+use biomistral_nlu::task::{Engine, EngineOptions, ModelSettings};
+use biomistral_nlu::weights::{Checkpoint, MergeOptions, MergeSource, PeftAdapter, merge_models, random_checkpoint};
 use biomistral_nlu_train::{Config, Error, Event, Outcome, Trainer};
 use common::{RECORDS, config, fixture};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Runs until done, stopping after each of `stops` and going on with another number of threads.
@@ -69,7 +71,8 @@ fn interrupted_runs_end_in_the_same_bits() {
         assert_eq!(checkpoints.count(), 2);
         if method == "lora" {
             let base = Checkpoint::open(&folder.path().join("model")).unwrap();
-            let adapter = PeftAdapter::open(&through, base.config()).unwrap();
+            let adapter = base.adapter(&through).unwrap();
+            assert_eq!(adapter.base(), Some(base.base_id().unwrap().as_str()));
             assert_eq!((adapter.parts().len(), adapter.rank(), adapter.parts()[0].scale), (14, 4, 2.0));
             assert!(adapter.parts().iter().all(|part| part.b.iter().any(|b| b.to_f32() != 0.0)));
         } else {
@@ -109,6 +112,13 @@ fn a_run_goes_on_only_as_it_began() {
     assert!(refused(&original, true).contains("made with data"));
     std::fs::write(&data, text).unwrap();
 
+    let model = folder.path().join("model/model.safetensors");
+    let weights = std::fs::read(&model).unwrap();
+    let changed = [&weights[..weights.len() - 1], &[weights[weights.len() - 1] ^ 1]].concat();
+    std::fs::write(&model, changed).unwrap();
+    assert!(refused(&original, true).contains("made with model"));
+    std::fs::write(&model, &weights).unwrap();
+
     let checkpoint = folder.path().join("run/checkpoints/step-00000004");
     let state = std::fs::read(checkpoint.join("state.safetensors")).unwrap();
     for broken in [&state[..state.len() - 1], &[&state[..100], &[state[100] ^ 1], &state[101..]].concat(), &[]] {
@@ -118,6 +128,50 @@ fn a_run_goes_on_only_as_it_began() {
     std::fs::write(checkpoint.join("state.safetensors"), &state).unwrap();
     std::fs::write(checkpoint.join("run.json"), "{").unwrap();
     assert!(refused(&original, true).contains("run.json"));
+}
+
+#[test]
+fn an_adapter_is_refused_by_another_model_of_the_same_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path(), "lora", "");
+    let adapter = run(&config(folder.path(), "run"), &[]);
+    let base = Checkpoint::open(&folder.path().join("model")).unwrap();
+    let other = folder.path().join("other");
+    random_checkpoint(base.config(), 4, &other, &mut |_, _| true).unwrap();
+    std::fs::copy(folder.path().join("model/tokenizer.model"), other.join("tokenizer.model")).unwrap();
+    let options = |model: &Path| EngineOptions {
+        model: model.into(),
+        adapters: [("tuned".to_string(), adapter.clone())].into(),
+        ..EngineOptions::default()
+    };
+    let named = |error: Error| {
+        let [want, got] = [base.path(), &other].map(|path| Checkpoint::open(path).unwrap().base_id().unwrap());
+        let text = error.to_string();
+        let both = text.contains(&want) && text.contains(&got) && text.contains("adapter_model.safetensors");
+        assert!(matches!(error, Error::OtherBase { .. }) && both, "{text}");
+    };
+    let engine = Engine::open(&options(base.path())).unwrap();
+    named(Engine::open(&options(&other)).err().unwrap());
+    named(
+        Engine::open(&EngineOptions { adapters: BTreeMap::new(), merge: Some(adapter.clone()), ..options(&other) })
+            .err()
+            .unwrap(),
+    );
+    let plain = Engine::open(&EngineOptions { adapters: BTreeMap::new(), ..options(&other) }).unwrap();
+    // Read without a model beside it, and then set.
+    let read = PeftAdapter::open(&adapter, base.config()).unwrap();
+    assert!(engine.set_adapter("again", &read, ModelSettings::default()).is_ok());
+    named(plain.set_adapter("again", &read, ModelSettings::default()).unwrap_err());
+    // Merging as well; but what is taken out of a model was made for another one.
+    let merge = |from: &Path, to: &str, weight| {
+        let sources = vec![(MergeSource::Adapter(adapter.clone()), weight)];
+        let options = MergeOptions { sources, drop: 0.0, rescale: true, seed: 0 };
+        merge_models(from, &options, &folder.path().join(to), &mut |_, _| true)
+    };
+    named(merge(&other, "refused", 1.0).unwrap_err());
+    merge(base.path(), "merged", 1.0).unwrap();
+    merge(&folder.path().join("merged"), "back", -1.0).unwrap();
+    assert!(!folder.path().join("refused").exists());
 }
 
 #[test]

@@ -128,6 +128,8 @@ pub struct Engine {
     pub(crate) spans: Arc<SpanCache>,
     pub(crate) context: usize,
     weights: String,
+    /// What adapters remember of it.
+    base: Option<String>,
     zephyr: Frame,
     own: Option<Frame>,
     settings: ModelSettings,
@@ -159,10 +161,9 @@ impl Engine {
     pub fn open_with(options: &EngineOptions, tell: &mut dyn FnMut(Opening<'_>)) -> Result<Self> {
         let checkpoint = Checkpoint::open(&options.model)?;
         let tokenizer = Arc::new(Tokenizer::open(&options.model)?);
-        let config = checkpoint.config().clone();
         let mut settings = ModelSettings::open(folder(&options.model))?;
         let mut weights = checkpoint.id()?;
-        let merged = options.merge.as_deref().map(|path| PeftAdapter::open(path, &config)).transpose()?;
+        let merged = options.merge.as_deref().map(|path| checkpoint.adapter(path)).transpose()?;
         if let (Some(adapter), Some(path)) = (&merged, &options.merge) {
             weights = format!("{weights}+{}", adapter.id());
             settings = ModelSettings::open(path)?.or(settings);
@@ -179,6 +180,7 @@ impl Engine {
         let template = ChatTemplate::of_model(&options.model)?;
         let mut engine = Self::from_parts(EngineParts { model, tokenizer, weights, template, settings })?;
         engine.template = options.template;
+        engine.base = Some(checkpoint.base_id()?);
         if let Some(context) = options.context {
             if context == 0 || context > engine.context {
                 let most = engine.context;
@@ -187,7 +189,7 @@ impl Engine {
             engine.context = context;
         }
         for (name, path) in &options.adapters {
-            let adapter = PeftAdapter::open(path, &config)?;
+            let adapter = checkpoint.adapter(path)?;
             engine.set_adapter(name, &adapter, ModelSettings::open(path)?)?;
         }
         Ok(engine)
@@ -199,10 +201,13 @@ impl Engine {
     /// answer's provenance names the adapter that gave it.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for one tuned with another version of the prompts, and what the device lacks; the name then
-    /// stands for what it stood for.
+    /// [`Error::OtherBase`] for one made for another model, [`Error::Unsupported`] for one tuned with another version of the
+    /// prompts, and what the device lacks; the name then stands for what it stood for.
     pub fn set_adapter(&self, name: &str, adapter: &PeftAdapter, settings: ModelSettings) -> Result<u64> {
         settings.check(&self.prompts)?;
+        if let Some(base) = &self.base {
+            adapter.check_base(base)?;
+        }
         let id = self.model.load_adapter(adapter.parts())?;
         let model = Arc::clone(&self.model);
         let loaded = Arc::new(LoadedAdapter { model, id, identity: adapter.id().to_owned(), settings });
@@ -249,6 +254,7 @@ impl Engine {
             tokenizer: parts.tokenizer,
             prompts,
             weights: parts.weights,
+            base: None,
             zephyr,
             own,
             settings: parts.settings,

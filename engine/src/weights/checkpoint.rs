@@ -1,7 +1,7 @@
 //! A model on disk, whichever way it is stored, under HF names.
 
 use super::dequantize::{to_bf16, to_f32};
-use super::{Arena, DType, Gguf, HEAD, HostMatrix, MatrixData, ModelConfig, TensorInfo};
+use super::{Arena, DType, Gguf, HEAD, HostMatrix, MatrixData, ModelConfig, PeftAdapter, TensorInfo};
 use super::{gguf_model, pages, safetensors};
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -134,6 +134,19 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::matrix`].
     pub(super) fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let tensor = self.sample(name, shape, rows, out)?;
+        pages::release(&self.files[tensor.file].map, tensor.offset..tensor.offset + tensor.bytes);
+        Ok(())
+    }
+
+    /// The same, pages kept; which tensor it was.
+    pub(super) fn sample(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<&TensorInfo> {
         let (tensor, dtype) = self.find(name, shape)?;
         let map = &self.files[tensor.file].map;
         let stored = &map[tensor.offset..tensor.offset + tensor.bytes];
@@ -143,8 +156,19 @@ impl Checkpoint {
             let row = if self.permuted(name) { gguf_model::interleaved_row(row, self.config.head_dim) } else { row };
             to_f32(dtype, &stored[row * row_bytes..(row + 1) * row_bytes], out);
         });
-        pages::release(map, tensor.offset..tensor.offset + tensor.bytes);
-        Ok(())
+        Ok(tensor)
+    }
+
+    /// The adapter in `folder`, which must be for this model.
+    ///
+    /// # Errors
+    /// As [`PeftAdapter::open`] and [`PeftAdapter::check_base`].
+    pub fn adapter(&self, folder: &Path) -> Result<PeftAdapter> {
+        let adapter = PeftAdapter::open(folder, &self.config)?;
+        if adapter.base().is_some() {
+            adapter.check_base(&self.base_id()?)?;
+        }
+        Ok(adapter)
     }
 
     /// Lets the system take back all pages of the files; they are read again when touched.

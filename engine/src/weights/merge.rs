@@ -101,11 +101,11 @@ enum Opened {
 }
 
 impl Opened {
-    fn new(source: &MergeSource, base: &ModelConfig) -> Result<Self> {
-        match source {
+    fn new(source: &(MergeSource, f64), base: &Checkpoint) -> Result<Self> {
+        match &source.0 {
             MergeSource::Model(path) => {
                 let model = Checkpoint::open(path)?;
-                same_model(path, model.config(), base)?;
+                same_model(path, model.config(), base.config())?;
                 model.check_complete()?;
                 Ok(Opened::Model(model))
             }
@@ -116,7 +116,9 @@ impl Opened {
                     }
                     other => other,
                 };
-                Ok(Opened::Adapter(PeftAdapter::open(path, base).map_err(named)?))
+                // What is taken out of a model was made for the one before it was put in.
+                let adapter = if source.1 < 0.0 { PeftAdapter::open(path, base.config()) } else { base.adapter(path) };
+                Ok(Opened::Adapter(adapter.map_err(named)?))
             }
         }
     }
@@ -166,7 +168,7 @@ pub fn merge_models(base: &Path, options: &MergeOptions, folder: &Path, progress
     let model = Checkpoint::open(base)?;
     model.check_complete()?;
     let sources: Vec<Opened> =
-        options.sources.iter().map(|(source, _)| Opened::new(source, model.config())).collect::<Result<_>>()?;
+        options.sources.iter().map(|source| Opened::new(source, &model)).collect::<Result<_>>()?;
     let ids: Vec<String> = sources.iter().map(Opened::id).collect::<Result<_>>()?;
     let recipe = options.recipe(&id_of(&model)?, &ids);
     let numbers: BTreeMap<String, (usize, Vec<usize>)> =
@@ -237,9 +239,9 @@ pub fn merge_adapters(base: &Path, options: &MergeOptions, folder: &Path) -> Res
     let model = Checkpoint::open(base)?;
     let config = model.config();
     let mut adapters = Vec::new();
-    for (i, (source, weight)) in options.sources.iter().enumerate() {
-        match Opened::new(source, config)? {
-            Opened::Adapter(adapter) => adapters.push((i, adapter, *weight)),
+    for (i, source) in options.sources.iter().enumerate() {
+        match Opened::new(source, &model)? {
+            Opened::Adapter(adapter) => adapters.push((i, adapter, source.1)),
             Opened::Model(_) => return Err(Error::invalid("merge: expected adapters only, found a model")),
         }
     }
@@ -280,5 +282,5 @@ pub fn merge_adapters(base: &Path, options: &MergeOptions, folder: &Path) -> Res
         parts.push(AdapterPart { layer, target: TARGETS[target], rank, scale: unit as f32, a, b });
     }
     let name = base.file_name().unwrap_or_default().to_string_lossy();
-    write_adapter(folder, config, &parts, unit * rank as f64, false, &name)
+    write_adapter(folder, config, &parts, unit * rank as f64, false, &name, &model.base_id()?)
 }

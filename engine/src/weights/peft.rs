@@ -13,6 +13,8 @@ use std::path::Path;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Key of the base model's identity in the weight file's metadata, which PEFT does not read.
+pub(super) const BASE: &str = "base_model_weights";
 const MAX_CONFIG: u64 = 4 << 20;
 /// No rank is larger than a model is wide.
 const MAX_RANK: usize = 1 << 16;
@@ -84,6 +86,8 @@ impl AdapterPart {
 pub struct PeftAdapter {
     parts: Vec<AdapterPart>,
     id: String,
+    file: String,
+    base: Option<String>,
 }
 
 impl PeftAdapter {
@@ -101,7 +105,8 @@ impl PeftAdapter {
         if !path.exists() && folder.join("adapter_model.bin").exists() {
             return Err(Error::unsupported(format!("{}: pickled adapter (adapter_model.bin)", folder.display())));
         }
-        let file = open_file(&path, 0)?;
+        let mut file = open_file(&path, 0)?;
+        let base = file.metadata.remove(BASE);
         let weights = path.display().to_string();
         let mut halves: BTreeMap<(usize, usize), [Option<&TensorInfo>; 2]> = BTreeMap::new();
         for tensor in &file.tensors {
@@ -129,7 +134,7 @@ impl PeftAdapter {
         let mut hash = Sha256::new();
         hash.update(serde_json::to_vec(&map).unwrap_or_default());
         hash.update(&file.map[..]);
-        Ok(PeftAdapter { parts, id: hex(&hash.finalize()) })
+        Ok(PeftAdapter { parts, id: hex(&hash.finalize()), file: weights, base })
     }
 
     /// The parts, by layer and then in the order of [`TARGETS`].
@@ -140,6 +145,25 @@ impl PeftAdapter {
     /// The largest rank of any part.
     pub fn rank(&self) -> usize {
         self.parts.iter().map(|part| part.rank).max().unwrap_or(0)
+    }
+
+    /// [`Checkpoint::base_id`](super::Checkpoint::base_id) of the model it was made for, where it says so: adapters written here do,
+    /// those of PEFT do not.
+    pub fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
+
+    /// Refuses an adapter that says it was made for other weights than those of identity `model`.
+    ///
+    /// # Errors
+    /// [`Error::OtherBase`].
+    pub fn check_base(&self, model: &str) -> Result<()> {
+        match self.base() {
+            Some(base) if base != model => {
+                Err(Error::OtherBase { adapter: self.file.clone(), want: base.into(), got: model.into() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// SHA-256, in hex, of the options and the weight file.

@@ -1,15 +1,16 @@
 //! Writing a PEFT LoRA folder that transformers and peft load unchanged.
 
-use super::peft::{AdapterPart, TARGETS, module_name};
+use super::peft::{AdapterPart, BASE, TARGETS, module_name};
 use super::{ModelConfig, write};
 use crate::{Error, Result};
-use safetensors::tensor::{Dtype, TensorView};
-use serde_json::json;
+use half::bf16;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Writes `parts`, all of one rank and scale, as a new folder. `alpha` is what PEFT divides by the rank, or by its root
-/// where `rank_stabilised`; `base` is the name of the base model, for whoever loads the adapter by it.
+/// where `rank_stabilised`; `base` is the name of the base model, for whoever loads the adapter by it, `id` its
+/// [`Checkpoint::base_id`](super::Checkpoint::base_id), by which another model is refused. The same arguments give the same bytes.
 ///
 /// # Errors
 /// [`Error::Invalid`] where the folder exists or parts differ; [`Error::Io`].
@@ -20,6 +21,7 @@ pub fn write_adapter(
     alpha: f64,
     rank_stabilised: bool,
     base: &str,
+    id: &str,
 ) -> Result<()> {
     let rank = parts.first().map_or(0, |part| part.rank);
     if rank == 0 || parts.iter().any(|part| part.rank != rank) {
@@ -36,9 +38,7 @@ pub fn write_adapter(
                 "lora_A" => (rank, values.len() / rank),
                 _ => (values.len() / rank, rank),
             };
-            let view = TensorView::new(Dtype::BF16, vec![rows, cols], bytemuck::cast_slice(values))
-                .map_err(|e| Error::internal(format!("{module}.{half}: {e}")))?;
-            tensors.insert(format!("{module}.{half}.weight"), view);
+            tensors.insert(format!("{module}.{half}.weight"), ([rows, cols], &values[..]));
         }
     }
     if parts.iter().any(|part| part.layer >= config.layers) {
@@ -59,14 +59,30 @@ pub fn write_adapter(
         "inference_mode": true,
         "modules_to_save": null,
     });
-    let metadata = Some([("format".to_string(), "pt".to_string())].into());
-    let bytes = safetensors::serialize(&tensors, metadata).map_err(|e| Error::internal(format!("adapter: {e}")))?;
+    let bytes = safetensors(&tensors, json!({"format": "pt", BASE: id}));
     write::new_folder(folder, |folder| {
         let path = folder.join("adapter_model.safetensors");
         let file = std::fs::write(&path, &bytes).and_then(|()| std::fs::File::open(&path)?.sync_all());
         file.map_err(|e| Error::io(&path, e))?;
         write::write_json(&folder.join("adapter_config.json"), &options)
     })
+}
+
+/// A safetensors file of matrices in bf16.
+fn safetensors(tensors: &BTreeMap<String, ([usize; 2], &[bf16])>, metadata: Value) -> Vec<u8> {
+    let (mut table, mut at) = (Map::new(), 0);
+    table.insert("__metadata__".into(), metadata);
+    for (name, (shape, values)) in tensors {
+        let end = at + size_of_val(*values);
+        table.insert(name.clone(), json!({"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}));
+        at = end;
+    }
+    let mut header = Value::Object(table).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut header);
+    tensors.values().for_each(|(_, values)| bytes.extend_from_slice(bytemuck::cast_slice(values)));
+    bytes
 }
 
 #[cfg(test)]
@@ -82,7 +98,8 @@ mod tests {
             let from = PeftAdapter::open(&golden("mistral_window").join(name), checkpoint.config()).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("adapter");
-            let write = || write_adapter(&path, checkpoint.config(), from.parts(), alpha, rank_stabilised, "base");
+            let write =
+                || write_adapter(&path, checkpoint.config(), from.parts(), alpha, rank_stabilised, "base", "id");
             write().unwrap();
             let to = PeftAdapter::open(&path, checkpoint.config()).unwrap();
             assert_eq!(from.parts().len(), to.parts().len());
@@ -90,6 +107,14 @@ mod tests {
                 assert_eq!((a.layer, a.target, a.rank, a.scale), (b.layer, b.target, b.rank, b.scale));
                 assert!(a.a == b.a && a.b == b.b);
             }
+            assert!(to.base() == Some("id") && from.base().is_none());
+            assert!(to.check_base("id").is_ok() && from.check_base("id").is_ok(), "peft names no identity");
+            let error = to.check_base("another").unwrap_err();
+            assert!(
+                matches!(&error, Error::OtherBase { want, got, .. } if want == "id" && got == "another"),
+                "{error}"
+            );
+            assert!(error.to_string().contains("adapter_model.safetensors"), "{error}");
             assert!(write().is_err(), "a folder that exists is not overwritten");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished stays");
         }

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub(super) struct SafetensorsFile {
     pub path: PathBuf,
     pub map: Arc<Mmap>,
     pub tensors: Vec<TensorInfo>,
+    /// What the header says beside the tensors.
+    pub metadata: HashMap<String, String>,
 }
 
 /// Maps one file and reads its header; `file` is its number in the checkpoint.
@@ -49,7 +51,8 @@ pub(super) fn open_file(path: &Path, file: usize) -> Result<SafetensorsFile> {
         };
         tensors.push(TensorInfo { name, dtype, shape: info.shape.clone(), bytes, file, offset });
     }
-    Ok(SafetensorsFile { path: path.to_path_buf(), map, tensors })
+    let metadata = metadata.metadata().clone().unwrap_or_default();
+    Ok(SafetensorsFile { path: path.to_path_buf(), map, tensors, metadata })
 }
 
 /// Opens all files of a model folder.

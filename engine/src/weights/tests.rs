@@ -62,6 +62,7 @@ fn a_gguf_holds_the_same_model_as_the_folder_it_was_made_from() {
         assert!(same && got.1.len() == want.1.len(), "{}", got.0);
     }
     assert_ne!(gguf.id().unwrap(), folder.id().unwrap());
+    assert_eq!(gguf.base_id().unwrap(), folder.base_id().unwrap(), "an adapter fits both");
     let (bf16_gguf, bf16_folder) = ("model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.up_proj.weight");
     assert!(matches!(gguf.matrix(bf16_gguf, 64, 96).unwrap().data, MatrixData::Mapped { .. }), "bf16 is not copied");
     assert!(
@@ -122,6 +123,7 @@ fn a_file_that_changes_under_us_is_reported() {
     let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("model.safetensors")).unwrap();
     file.set_len(100).unwrap();
     assert_eq!(checkpoint.id().unwrap_err().code(), 5);
+    assert_eq!(checkpoint.base_id().unwrap_err().code(), 5);
     assert_eq!(checkpoint.file_hashes(&UNTOLD).unwrap_err().code(), 5);
 }
 
@@ -176,11 +178,13 @@ fn written_folders_are_read_back_whatever_the_shards() {
             let other = Checkpoint::open(&folder).unwrap();
             assert_eq!(load(&other).unwrap(), want);
             assert_eq!(other.id().unwrap(), checkpoint.id().unwrap(), "the identity does not see shards");
+            assert_eq!(other.base_id().unwrap(), checkpoint.base_id().unwrap());
         }
     }
     let other = home.path().join("other");
     random_checkpoint(&tiny(), 6, &other, &mut UNTOLD.clone()).unwrap();
     assert_ne!(Checkpoint::open(&other).unwrap().id().unwrap(), checkpoint.id().unwrap());
+    assert_ne!(Checkpoint::open(&other).unwrap().base_id().unwrap(), checkpoint.base_id().unwrap());
     let hash = &checkpoint.file_hashes(&UNTOLD).unwrap()[0];
     let bytes = std::fs::read(one.join("model.safetensors")).unwrap();
     let want = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
@@ -214,6 +218,7 @@ fn converting_keeps_every_value() {
     let converted = Checkpoint::open(&folder).unwrap();
     assert_eq!(converted.config(), gguf.config());
     assert_eq!(load(&converted).unwrap(), load(&gguf).unwrap());
+    assert_eq!(converted.base_id().unwrap(), gguf.base_id().unwrap());
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! `u = s·drop(x)Aᵀ`, `y = [x | u]·[W | B]ᵀ`, `du = s·dy B`, `dx = [dy | du]·[W ; A]`, `dA = duᵀ drop(x)`, `dB = dyᵀ u`.
 
 mod block;
+mod memory;
 mod optimise;
 mod tuned;
 
+pub use memory::{Spacing, TrainingMemory};
 pub use optimise::{StateValues, StepOptions};
 pub use tuned::{LoraOptions, Tuning};
 
@@ -91,17 +93,6 @@ impl<D: Backward> Learner<D> {
     pub fn keep_blocks(&mut self, blocks: usize) {
         self.keep = blocks.min(self.model.config.layers);
         self.saved.clear();
-    }
-
-    /// Bytes of activations that one more kept block takes for `t` tokens.
-    pub fn block_bytes(config: &ModelConfig, tuning: &Tuning, t: usize) -> u64 {
-        let (c, f) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        let updates = match tuning {
-            Tuning::Lora(options) => 2 * options.rank * options.targets.len(),
-            Tuning::Full { .. } => 0,
-        };
-        ((4 * c + 2 * (2 * q + 2 * kv + 2 * f) + 4 * config.heads + updates) * t) as u64
     }
 
     /// The loss of each labelled row, in order.
