@@ -46,7 +46,7 @@ test-training: cuda ## gradients, optimisers and whole runs on both devices; BMN
 	$(CARGO) test --locked -p biomistral-nlu-kernels --test product --test training
 	$(CARGO) test --locked -p biomistral-nlu-train
 	$(CARGO) test --locked -p bmn --test train
-	$(CARGO) test --locked -p bmn --test cuda a_run_trains
+	$(CARGO) test --locked -p bmn --test cuda -- a_run_ a_plan_
 
 bench: build ## speed against other engines, measured side by side
 	@bench/run.sh
