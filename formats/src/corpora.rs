@@ -1,14 +1,15 @@
 //! The corpora by name: which files of a folder, in which format. A folder in one of the general formats needs no name of its own:
 //! `brat`, `bionlp`, `bioc`, `pubtator`, `conll` read every file of theirs below it.
 
+mod single;
+
 use crate::conll::{self, Layout, Spacing};
 use crate::document::{Document, Pair, Question};
 use crate::problem::{Problems, Trouble};
 use crate::tables::{self, CSV, Style, TSV, classed, pair, scored};
-use crate::{Error, Result, bioc, brat, ppi, pubtator, sentences};
+use crate::{Error, Result, bioc, brat, licensed, ppi, pubtator, sentences};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Read;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A part of a corpus as its makers split it.
@@ -39,6 +40,7 @@ pub const NAMES: &[&str] = &[
     "anatem",
     "bc2gm",
     "bc5cdr",
+    "bioasq",
     "bioc",
     "bioinfer",
     "bionlp",
@@ -64,6 +66,7 @@ pub const NAMES: &[&str] = &[
     "general_nli",
     "healthver",
     "hoc",
+    "i2b2_2010",
     "jnlpba",
     "leaf_lct",
     "linnaeus",
@@ -82,6 +85,7 @@ pub const NAMES: &[&str] = &[
     "pubtator",
     "rqe",
     "s800",
+    "shareclef",
     "stsb",
     "tmvar",
     "variome",
@@ -126,26 +130,26 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
             r.each(&["euadr.bioc.xml"], |part, file| {
                 part.split.documents.extend(bioc::read(&part.name, file, part.problems));
             })?;
-            r.each(&["train.tsv", "test.tsv"], masked)?;
+            r.each(&["train.tsv", "test.tsv"], single::masked)?;
         }
-        "gad" => r.each(&[".tsv"], masked)?,
-        "ade_v2" => ade(r)?,
-        "bc2gm" => bc2gm(r)?,
+        "gad" => r.each(&[".tsv"], single::masked)?,
+        "ade_v2" => single::ade(r)?,
+        "bc2gm" => single::bc2gm(r)?,
         "phee" => r.each(&[".json"], |part, file| {
             part.split.documents.extend(sentences::phee(&part.name, file, part.problems));
         })?,
         "chemprot" => r.each(&["json/dev.json", "json/train.json", "json/test.json"], |part, file| {
             part.split.documents.extend(sentences::tokens(&part.name, file, part.problems));
         })?,
-        "drsm" => drsm(r)?,
+        "drsm" => single::drsm(r)?,
         "mts_dialog" => r.each(&[".csv"], |part, file| {
             let make = |row: &tables::Row<'_>| classed(row.get("ID"), row.get("dialogue"), row.get("section_header"));
             part.split.documents.extend(tables::rows(&part.name, file, CSV, part.problems, make));
         })?,
-        "medical_abstracts" => medical_abstracts(r)?,
-        "negex" => r.each(&["rsAnnotations-1-120-random.txt"], negex)?,
-        "hoc" => r.each(&[".tsv"], hoc)?,
-        "nli4ct" => nli4ct(r)?,
+        "medical_abstracts" => single::medical_abstracts(r)?,
+        "negex" => r.each(&["rsAnnotations-1-120-random.txt"], single::negex)?,
+        "hoc" => r.each(&[".tsv"], single::hoc)?,
+        "nli4ct" => single::nli4ct(r)?,
         "rqe" => {
             r.each(&[".xml"], |part, file| part.split.pairs.extend(tables::rqe(&part.name, file, part.problems)))?
         }
@@ -173,6 +177,11 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
             };
             part.split.pairs.extend(tables::rows(&part.name, file, TSV, part.problems, make));
         })?,
+        "i2b2_2010" => single::i2b2(r)?,
+        "shareclef" => single::share(r)?,
+        "bioasq" => r.each(&[".json"], |part, file| {
+            part.split.questions.extend(licensed::bioasq(&part.name, file, part.problems));
+        })?,
         "mednli" => r.each(&[".jsonl"], |part, file| {
             let make = |_, line: &Value| {
                 let text = |key: &str| line[key].as_str().unwrap_or_default();
@@ -192,13 +201,13 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
             let make = |row: &tables::Row<'_>| scored(row.number.to_string(), row.at(1), row.at(2), row.at(3));
             part.split.pairs.extend(tables::rows(&part.name, file, style, part.problems, make));
         })?,
-        "evidence_inference" => evidence_inference(r)?,
+        "evidence_inference" => single::evidence_inference(r)?,
         "mcqa" => r.each(&[".jsonl"], |part, file| {
             let name = part.name.clone();
             let make = |number: usize, line: &Value| tables::exam(format!("{name}:{number}"), line);
             part.split.questions.extend(tables::lines(&part.name, file, part.problems, make));
         })?,
-        "pubmedqa" => pubmed_questions(r)?,
+        "pubmedqa" => single::pubmed_questions(r)?,
         _ => return Err(Error::format(name, format!("expected a corpus or format of {}", NAMES.join(", ")))),
     }
     if reading.files == 0 {
@@ -356,262 +365,4 @@ fn stem(name: &str) -> &str {
 
 fn read_pubtator(part: &mut Part<'_>, file: &str) {
     part.split.documents.extend(pubtator::read(&part.name, file, part.problems));
-}
-
-/// BLURB's and BioBERT's `sentence⇥class` and `index⇥sentence⇥label` files.
-fn masked(part: &mut Part<'_>, file: &str) {
-    let header = file.starts_with("index\t");
-    let name = part.name.clone();
-    let make = |row: &tables::Row<'_>| {
-        let (text, class) = if header { (row.at(1), row.at(2)) } else { (row.at(0), row.at(1)) };
-        let related = match class.trim() {
-            "1" => true,
-            "0" => false,
-            _ => return None,
-        };
-        sentences::masked(format!("{name}:{}", row.number), text, related)
-    };
-    let style = Style { header, ..TSV };
-    part.split.documents.extend(tables::rows(&part.name, file, style, part.problems, make));
-}
-
-fn ade(reading: &mut Reading<'_>) -> Result<()> {
-    for (file, effect, relation) in [("DRUG-AE.rel", "adverse effect", "causes"), ("DRUG-DOSE.rel", "dose", "dosed")] {
-        let text = reading.text(&reading.folder.join(file))?;
-        let (split, problems) = reading.split(file);
-        split.documents = sentences::ade(file, &text, [effect, "drug"], relation, problems);
-        for document in &mut split.documents {
-            if relation == "causes" {
-                document.classes.push("adverse effect".to_owned());
-            }
-        }
-    }
-    let text = reading.text(&reading.folder.join("ADE-NEG.txt"))?;
-    let (split, problems) = reading.split("ADE-NEG.txt");
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let columns = line.split_once(" NEG ");
-        match columns.and_then(|(pmid, text)| Some((pmid, classed(format!("{pmid}:{}", number + 1), text, "none")?))) {
-            Some((pmid, document)) => split.documents.push(Document { source: Some(pmid.to_owned()), ..document }),
-            None => problems.add(Trouble::Broken, "ADE-NEG.txt", number + 1),
-        }
-    }
-    Ok(())
-}
-
-fn bc2gm(reading: &mut Reading<'_>) -> Result<()> {
-    for split in ["train", "test"] {
-        let folder = reading.folder.join(split);
-        if folder.is_dir() {
-            let sentences = reading.text(&folder.join(format!("{split}.in")))?;
-            let genes = reading.text(&folder.join("GENE.eval"))?;
-            let (into, problems) = reading.split(split);
-            into.documents = sentences::bc2gm([&format!("{split}.in"), "GENE.eval"], &sentences, &genes, problems);
-        }
-    }
-    Ok(())
-}
-
-fn drsm(reading: &mut Reading<'_>) -> Result<()> {
-    reading.each(&["initial_gold_standard_data_2022_01_03.tsv"], |part, file| {
-        let make = |row: &tables::Row<'_>| {
-            let text = format!("{}\n{}", row.get("TITLE").trim(), row.get("ABSTRACT").trim());
-            let class =
-                row.get("PRIMARY_CATEGORY").trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
-            classed(row.get("ID_PAPER"), &text, class)
-        };
-        let style = Style { quoted: true, ..TSV };
-        part.split.documents.extend(tables::rows(&part.name, file, style, part.problems, make));
-    })
-}
-
-fn medical_abstracts(reading: &mut Reading<'_>) -> Result<()> {
-    let names = reading.text(&reading.folder.join("medical_tc_labels.csv"))?;
-    let named =
-        |row: &tables::Row<'_>| Some((row.get("condition_label").to_owned(), row.get("condition_name").to_owned()));
-    let names: HashMap<String, String> =
-        tables::rows("medical_tc_labels.csv", &names, CSV, &mut reading.corpus.problems, named).into_iter().collect();
-    reading.each(&["medical_tc_test.csv", "medical_tc_train.csv"], |part, file| {
-        let name = part.name.clone();
-        let make = |row: &tables::Row<'_>| {
-            classed(
-                format!("{name}:{}", row.number),
-                row.get("medical_abstract"),
-                names.get(row.get("condition_label"))?,
-            )
-        };
-        part.split.documents.extend(tables::rows(&part.name, file, CSV, part.problems, make));
-    })
-}
-
-/// The condition is a mention where the sentence has it, with what is said of it as attributes.
-fn negex(part: &mut Part<'_>, file: &str) {
-    let make = |row: &tables::Row<'_>| {
-        let (condition, text) = (row.at(1).trim(), row.at(2).trim());
-        let mut document = classed(row.at(0), text, row.at(3))?;
-        document.notes = [("condition", condition), ("temporality", row.at(4)), ("experiencer", row.at(5))]
-            .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
-            .into();
-        Some(document)
-    };
-    part.split.documents.extend(tables::rows(&part.name, file, TSV, part.problems, make));
-}
-
-/// A sentence per line, its classes joined by `|`, `empty` for none; or as BLUE writes it, with a header: `PMID_sN`, the sentence,
-/// and in the last column its classes joined by `,`.
-fn hoc(part: &mut Part<'_>, file: &str) {
-    let name = part.name.clone();
-    if file.starts_with("index\t") {
-        let make = |row: &tables::Row<'_>| {
-            let (id, last) = (row.at(0), row.last());
-            let mut document = classed(id, row.at(1), "any")?;
-            document.source = id.split_once('_').map(|(pmid, _)| pmid.to_owned());
-            document.classes = last.split(',').map(|class| class.trim().to_owned()).collect();
-            document.classes.retain(|class| !class.is_empty());
-            Some(document)
-        };
-        let style = Style { flexible: true, ..TSV };
-        part.split.documents.extend(tables::rows(&part.name, file, style, part.problems, make));
-        return;
-    }
-    let make = |row: &tables::Row<'_>| {
-        let mut document = classed(format!("{name}:{}", row.number), row.at(0), row.at(1))?;
-        document.classes = row.at(1).split('|').map(|class| class.trim().to_owned()).collect();
-        document.classes.retain(|class| class != "empty");
-        Some(document)
-    };
-    let style = Style { header: false, ..TSV };
-    part.split.documents.extend(tables::rows(&part.name, file, style, part.problems, make));
-}
-
-/// Largest archive member that is read, in bytes.
-const LARGEST_MEMBER: u64 = 64 << 20;
-
-/// A ZIP of statements by split and of trials; the premise is the section that the statement is about, of both trials.
-fn nli4ct(reading: &mut Reading<'_>) -> Result<()> {
-    let path = reading.folder.join("Complete_dataset.zip");
-    let what = path.display().to_string();
-    let broken = |e: zip::result::ZipError| Error::format(&what, e.to_string());
-    let file = std::fs::File::open(&path).map_err(|e| Error::io(&path, e))?;
-    reading.files += 1;
-    let mut archive = zip::ZipArchive::new(file).map_err(broken)?;
-    let mut members: BTreeMap<String, Value> = BTreeMap::new();
-    for i in 0..archive.len() {
-        let member = archive.by_index(i).map_err(broken)?;
-        let name = member.name().to_owned();
-        if !name.ends_with(".json") || name.starts_with("__MACOSX") {
-            continue;
-        }
-        let mut text = String::new();
-        member.take(LARGEST_MEMBER).read_to_string(&mut text).map_err(|e| Error::io(&path, e))?;
-        match serde_json::from_str(&text) {
-            Ok(value) => drop(members.insert(name, value)),
-            Err(_) => reading.corpus.problems.add(Trouble::Broken, &name, 0),
-        }
-    }
-    let section = |trial: &str, section: &str| {
-        let trial = members.iter().find(|(name, _)| name.ends_with(&format!("/{trial}.json")))?.1;
-        let lines = trial[section].as_array()?.iter().map(|line| line.as_str().unwrap_or_default().trim());
-        Some(lines.collect::<Vec<_>>().join("\n"))
-    };
-    for (name, split) in [("train", "train"), ("dev", "dev"), ("Gold_test", "test")] {
-        let statements = members.iter().find(|(path, _)| path.ends_with(&format!("/{name}.json")));
-        let Some((member, Value::Object(statements))) = statements else { continue };
-        let (into, problems) = reading.split(split);
-        for (number, (id, item)) in statements.iter().enumerate() {
-            let text = |key: &str| item[key].as_str().unwrap_or_default();
-            let of = text("Section_id");
-            let premise = section(text("Primary_id"), of).and_then(|primary| match text("Secondary_id") {
-                "" => Some(primary),
-                second => Some(format!("Primary trial:\n{primary}\nSecondary trial:\n{}", section(second, of)?)),
-            });
-            match premise.and_then(|premise| pair(id, &premise, text("Statement"), text("Label"))) {
-                Some(pair) => into.pairs.push(Pair { source: Some(text("Primary_id").to_owned()), ..pair }),
-                None => problems.add(Trouble::Unlabelled, member, number + 1),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Prompts and annotations in two files; a question per annotation that was found valid and whose evidence is given.
-fn evidence_inference(reading: &mut Reading<'_>) -> Result<()> {
-    let find = |name: &str| reading.folder.join("annotations").join(name);
-    let (prompts, annotations) = (find("prompts_merged.csv"), find("v2_annotations.csv"));
-    let (prompts, annotations) = (reading.text(&prompts)?, reading.text(&annotations)?);
-    let (split, problems) = reading.split("annotations");
-    let asked = |row: &tables::Row<'_>| {
-        let [outcome, new, old] = ["Outcome", "Intervention", "Comparator"].map(|column| row.get(column).trim());
-        if outcome.is_empty() || new.is_empty() || old.is_empty() {
-            return None;
-        }
-        Some((
-            row.get("PromptID").to_owned(),
-            format!("What was the effect of {new} on {outcome}, compared with {old}?"),
-        ))
-    };
-    let questions: HashMap<String, String> =
-        tables::rows("prompts_merged.csv", &prompts, CSV, problems, asked).into_iter().collect();
-    let options =
-        ["significantly increased", "significantly decreased", "no significant difference"].map(str::to_owned);
-    let mut dangling = 0;
-    let made = tables::rows("v2_annotations.csv", &annotations, CSV, problems, |row| {
-        let valid = row.get("Valid Label") == "True" && row.get("Valid Reasoning") == "True";
-        let evidence = row.get("Annotations").trim();
-        let answer = options.iter().position(|option| option == row.get("Label").trim());
-        let (Some(answer), true, false) = (answer, valid, evidence.is_empty()) else { return Some(None) };
-        let Some(question) = questions.get(row.get("PromptID")) else {
-            dangling += 1;
-            return Some(None);
-        };
-        Some(Some(Question {
-            id: format!("{}:{}", row.get("PromptID"), row.number),
-            source: Some(row.get("PMCID").to_owned()),
-            context: Some(evidence.to_owned()),
-            question: question.split_whitespace().collect::<Vec<_>>().join(" "),
-            options: options.to_vec(),
-            answer,
-        }))
-    });
-    (0..dangling).for_each(|_| problems.add(Trouble::Dangling, "v2_annotations.csv", 0));
-    // The same evidence and answer, by several annotators, is one question.
-    let mut seen = HashSet::new();
-    split.questions = made.into_iter().flatten().collect();
-    split.questions.retain(|one| seen.insert((one.question.clone(), one.context.clone(), one.answer)));
-    Ok(())
-}
-
-/// All labelled questions in one file; those whose answers stand in a second one are the test split.
-fn pubmed_questions(reading: &mut Reading<'_>) -> Result<()> {
-    let mut held = HashSet::new();
-    for path in files_below(reading.folder)? {
-        if relative(reading.folder, &path).ends_with("test_ground_truth.json") {
-            let file = reading.text(&path)?;
-            let problems = &mut reading.corpus.problems;
-            held.extend(tables::entries("test_ground_truth.json", &file, problems, |id, _| Some(id.to_owned())));
-        }
-    }
-    let mut test = Vec::new();
-    reading.each(&["ori_pqal.json"], |part, file| {
-        let questions = tables::entries(&part.name, file, part.problems, pubmedqa);
-        let (tested, rest): (Vec<_>, Vec<_>) = questions.into_iter().partition(|one| held.contains(&one.id));
-        part.split.questions.extend(rest);
-        test.extend(tested);
-    })?;
-    if !test.is_empty() {
-        reading.split("test").0.questions = test;
-    }
-    Ok(())
-}
-
-fn pubmedqa(id: &str, value: &Value) -> Option<Question> {
-    let options = ["yes", "no", "maybe"].map(str::to_owned).to_vec();
-    let contexts = value["CONTEXTS"].as_array()?.iter().map(|part| part.as_str()).collect::<Option<Vec<_>>>()?;
-    Some(Question {
-        id: id.to_owned(),
-        source: Some(id.to_owned()),
-        context: Some(contexts.join("\n")),
-        question: value["QUESTION"].as_str()?.trim().to_owned(),
-        answer: options.iter().position(|option| Some(option.as_str()) == value["final_decision"].as_str())?,
-        options,
-    })
 }

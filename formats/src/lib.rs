@@ -8,6 +8,7 @@
 //! | `brat`, `bioc`, `bioc_json`, `pubtator`, `conll`, `label_studio`, `jsonl` | one format each |
 //! | `fhir`, `omop` | forms that are only written, with codes of the caller's table (`codes`) |
 //! | `ppi`, `sentences`, `tables` | forms of single corpora: XML of pairs, sentences with marks, CSV, TSV and JSON |
+//! | `licensed` | forms of corpora that need a licence: i2b2, ShARe/CLEF, BioASQ |
 //! | `corpora` | the corpora by name: which files, which format |
 //!
 //! Offsets are bytes of the text inside this crate; every reader converts and checks them. What cannot be read is a
@@ -26,6 +27,7 @@ mod error;
 pub mod fhir;
 pub mod jsonl;
 pub mod label_studio;
+pub mod licensed;
 mod offsets;
 pub mod omop;
 pub mod ppi;
