@@ -119,9 +119,14 @@ pub fn load(
                 loaded.examples = drawn(others, Some(EXAMPLES), seed ^ 1).into_iter().flat_map(|s| s.items).collect();
             }
             None => {
-                let keys = ranks(&sheets, seed ^ 1);
-                let most = EXAMPLES.min(sheets.len() / 4);
-                let taken: HashSet<String> = keys[..most].iter().map(|&i| sheets[i].document.clone()).collect();
+                // The documents that are evaluated stay those of a run without examples, as far as there are others.
+                let spare = limit.filter(|&limit| limit < sheets.len()).unwrap_or(0);
+                let document = |&i: &usize| sheets[i].document.as_str();
+                let order = ranks(&sheets, seed);
+                let held: HashSet<&str> = order[..spare].iter().map(document).collect();
+                let others = ranks(&sheets, seed ^ 1).into_iter().filter(|i| !held.contains(document(i)));
+                let taken: HashSet<String> =
+                    others.take(EXAMPLES.min(sheets.len() / 4)).map(|i| document(&i).to_owned()).collect();
                 let (examples, rest): (Vec<_>, Vec<_>) =
                     sheets.into_iter().partition(|sheet| taken.contains(&sheet.document));
                 loaded.notes.push(format!("examples are of the same split: {} documents left out", examples.len()));

@@ -212,3 +212,25 @@ fn items_are_answered_in_order_and_alone() {
         assert_eq!(text, span.place.text);
     }
 }
+
+#[test]
+fn examples_do_not_change_which_documents_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("s")).unwrap();
+    for i in 0..20 {
+        std::fs::write(folder.path().join(format!("s/n{i}.txt")), "Take aspirin.").unwrap();
+        std::fs::write(folder.path().join(format!("s/n{i}.ann")), "T1\tdrug 5 12\taspirin\n").unwrap();
+    }
+    let mut plan = plan("entity_f1", "kind = \"extract\"\nlabels = [{ name = \"drug\" }]");
+    plan.reader = Some("brat".into());
+    let load = |limit, examples| biomistral_nlu_eval::load(&plan, folder.path(), "dev", limit, examples, 42).unwrap();
+    let documents = |items: &[Item]| items.iter().map(|item| item.document.clone()).collect::<Vec<_>>();
+    let (bare, with) = (load(Some(6), false), load(Some(6), true));
+    assert_eq!((bare.items.len(), bare.examples.len(), with.examples.len()), (6, 0, 5));
+    assert_eq!(documents(&bare.items), documents(&with.items));
+    assert!(documents(&with.examples).iter().all(|id| !documents(&with.items).contains(id)));
+    // Without a limit, what is shown is not asked.
+    let all = load(None, true);
+    assert_eq!((all.items.len(), all.examples.len()), (15, 5));
+    assert!(documents(&all.examples).iter().all(|id| !documents(&all.items).contains(id)));
+}
