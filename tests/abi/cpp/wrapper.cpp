@@ -40,8 +40,15 @@ static void train(const std::string &tiny, const std::string &out) {
   const std::string adapter = trainer.run(&options);
   CHECK(steps == 2);
   const std::string merged = bmn::merge(tiny + "/model", {bmn::merge_source(adapter.c_str())}, out + "/merged");
-  bmn::model model(merged);
-  CHECK(model.set_adapter("again", model.open_adapter(adapter)) == 1);
+  bmn::model model(tiny + "/model");
+  CHECK(model.set_adapter("tuned", model.open_adapter(adapter)) == 1);
+  bmn::model whole(merged); // other weights than the adapter was made for
+  try {
+    whole.set_adapter("again", whole.open_adapter(adapter));
+    CHECK(false);
+  } catch (const bmn::error &e) {
+    CHECK(e.status() == BMN_E_MODEL_FORMAT);
+  }
   try {
     bmn::trainer again(config(tiny, out), BMN_TRAIN_TEXT);
     CHECK(false);
