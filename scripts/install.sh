@@ -9,7 +9,13 @@ abi=$(sed -n 's/^#define BMN_ABI_VERSION \([0-9]*\)/\1/p' include/biomistral_nlu
 target=${TARGET_DIR:-target/release}
 
 # The release package has no command.
-[ ! -f "$target/bmn" ] || install -D -m 755 "$target/bmn" "$root/bin/bmn"
+if [ -f "$target/bmn" ]; then
+    install -D -m 755 "$target/bmn" "$root/bin/bmn"
+    for folder in data/adapters/*/; do
+        [ -d "$folder" ] || continue
+        install -D -m 644 -t "$root/share/biomistral-nlu/adapters/$(basename "$folder")" "$folder"*
+    done
+fi
 install -D -m 755 "$target/libbiomistral_nlu.so" "$root/lib/libbiomistral_nlu.so.$version"
 ln -sf "libbiomistral_nlu.so.$version" "$root/lib/libbiomistral_nlu.so.$abi"
 ln -sf "libbiomistral_nlu.so.$abi" "$root/lib/libbiomistral_nlu.so"

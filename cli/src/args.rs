@@ -87,8 +87,8 @@ pub struct ModelArgs {
     /// Model folder (config.json, *.safetensors, tokenizer) or .gguf file
     #[arg(long, short, value_name = "PATH", help_heading = "Model")]
     pub model: PathBuf,
-    /// PEFT LoRA folder, applied on top of the model
-    #[arg(long, value_name = "FOLDER", help_heading = "Model")]
+    /// PEFT LoRA folder applied on top of the model, or the name of one that came along: demo
+    #[arg(long, value_name = "FOLDER|NAME", value_parser = crate::adapters::folder, help_heading = "Model")]
     pub adapter: Option<PathBuf>,
     /// Add the adapter into the weights while loading instead of applying it beside them
     #[arg(long, requires = "adapter", help_heading = "Model")]
@@ -523,8 +523,8 @@ pub struct Merge {
     /// Fine-tuned model of the same shape; any number; the base itself counts as one that changed nothing
     #[arg(long = "model", value_name = "PATH", required_unless_present = "adapters")]
     pub models: Vec<PathBuf>,
-    /// PEFT LoRA folder; any number
-    #[arg(long = "adapter", value_name = "FOLDER")]
+    /// PEFT LoRA folder, or the name of one that came along; any number
+    #[arg(long = "adapter", value_name = "FOLDER|NAME", value_parser = crate::adapters::folder)]
     pub adapters: Vec<PathBuf>,
     /// Weight of each model, then of each adapter, in their order [default: one over their number]
     #[arg(long, value_name = "W,..", value_delimiter = ',', allow_negative_numbers = true)]

@@ -1,5 +1,6 @@
 //! `bmn`: the engine from the command line.
 
+mod adapters;
 mod args;
 mod batch;
 mod bench;

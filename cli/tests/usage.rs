@@ -31,6 +31,7 @@ fn wrong_usage_exits_2_on_stderr() {
         &["extract", "--model", "m", "--resume"],
         &["extract", "--model", "m", "--threads", "0"],
         &["extract", "--model", "m", "--merge"],
+        &["extract", "--model", "m", "--labels", "A", "--adapter", "no-such-name"],
         &["similar", "--model", "m", "--scores", "five"],
         &["extract", "--model", "m", "--device", "tpu", "--labels", "A"],
         &["relate", "--model", "m", "--labels", "A", "--relations", "x=A"],

@@ -6,7 +6,7 @@ use crate::load::{Item, Subject};
 use crate::{Error, Result};
 use biomistral_nlu::task::{Label, Prompts, Shot, Wording, mark, one_line};
 use biomistral_nlu_formats::{Offsets, Unit};
-use biomistral_nlu_train::instruct::Draft;
+use biomistral_nlu_train::instruct::{Asking, Draft};
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -58,8 +58,9 @@ fn shot(prompts: &Prompts, plan: &SetPlan, item: &Item, at: usize) -> Result<Opt
         let label = labels().first()?;
         names.collect::<Vec<_>>().iter().position(|name| name == label)
     };
+    let asking = |wording| Asking { prompts, wording, phrasing: 0 };
     let choice = |wording, variables, text: Option<&str>, options, answer: Option<usize>| {
-        answer.map(|answer| Draft::choice(prompts, id.clone(), wording, variables, text, options, answer)).transpose()
+        answer.map(|answer| Draft::choice(&asking(wording), id.clone(), variables, text, options, answer)).transpose()
     };
     let draft = match (&plan.task, &item.subject) {
         (TaskPlan::Extract { labels, .. }, Subject::Text { text, .. }) => {
@@ -77,7 +78,7 @@ fn shot(prompts: &Prompts, plan: &SetPlan, item: &Item, at: usize) -> Result<Opt
                 }
                 lines.push((label.name.clone(), label.description.clone(), spans));
             }
-            Some(Draft::spans(prompts, id, Wording::Extract, json!({}), text, None, &lines)?)
+            Some(Draft::spans(&asking(Wording::Extract), id, json!({}), text, None, &lines)?)
         }
         (TaskPlan::Relate { relations, .. }, Subject::Pair { text, mentions }) => {
             let offsets = Offsets::new(text, Unit::CodePoint);

@@ -36,6 +36,7 @@ pub struct Corpus {
 
 /// The names that [`read`] knows.
 pub const NAMES: &[&str] = &[
+    "aci_bench",
     "ade_v2",
     "anatem",
     "bc2gm",
@@ -141,6 +142,7 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
         "chemprot" => r.each(&["json/dev.json", "json/train.json", "json/test.json"], |part, file| {
             part.split.documents.extend(sentences::tokens(&part.name, file, part.problems));
         })?,
+        "aci_bench" => r.each(&[".json"], single::aci_bench)?,
         "drsm" => single::drsm(r)?,
         "mts_dialog" => r.each(&[".csv"], |part, file| {
             let make = |row: &tables::Row<'_>| classed(row.get("ID"), row.get("dialogue"), row.get("section_header"));

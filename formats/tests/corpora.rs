@@ -66,6 +66,8 @@ fn counts_are_those_published() {
         ("train", "leaf_lct", [1006, 56_067, 27_966, 10_410, 0, 0, 0], &[]),
         // 1,126 abstracts, 99 of them without a label.
         ("train", "drsm", [1027, 0, 0, 0, 1027, 0, 0], &[(Trouble::Unlabelled, 99)]),
+        // 67 and 20 visits.
+        ("train", "aci_bench", [87, 0, 0, 0, 0, 0, 0], &[]),
         ("train", "mts_dialog", [1701, 0, 0, 0, 1701, 0, 0], &[]),
         ("train", "medical_abstracts", [2888, 0, 0, 0, 2888, 0, 0], &[]),
         ("train", "negex", [2376, 0, 0, 0, 2376, 0, 0], &[]),

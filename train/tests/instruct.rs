@@ -22,7 +22,7 @@ fn fixture(folder: &Path) -> InstructConfig {
     write(
         "notes/1234567.ann",
         "T1\tDrug 0 7\tAspirin\nT2\tEffect 15 21\tnausea\nT3\tDrug 32 39\theparin\nT4\tCause 8 14\tcaused\n\
-         E1\tCause:T4 Agent:T1 Theme:T2\nR1\tCauses Arg1:T1 Arg2:T2\n",
+         E1\tCause:T4 Agent:T1 Theme:T2\nA1\tNegation E1\nR1\tCauses Arg1:T1 Arg2:T2\n",
     );
     let long = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
     write("notes/1234568.txt", &format!("Here {long}."));
@@ -74,6 +74,18 @@ kind = "argument"
 cap = 9
 events = { Cause = "cause" }
 roles = { Agent = "agent", Theme = "theme" }
+[[corpus.task]]
+kind = "attribute"
+cap = 9
+events = { Cause = "CAUSE" }
+[corpus.task.attributes.Negation]
+label = "NEGATION"
+values = { "" = "NEGATED" }
+otherwise = "STATED"
+[corpus.task.attributes.Severity]
+label = "SEVERITY"
+values = { High = "HIGH", Low = "LOW" }
+absent = 1.0
 [[corpus.task]]
 kind = "relate"
 cap = 9
@@ -240,6 +252,58 @@ fn records_are_what_inference_sends() {
     let pair = TextPair { text1, text2, ..TextPair::default() };
     let answers = session.similar(&[pair], &SimilarRequest::default(), &run).unwrap();
     shows(&answers[0].as_ref().unwrap().prompts, message);
+}
+
+#[test]
+fn attributes_are_choices_for_the_marked_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let mut made = records(&built(folder.path(), &config, "out"), "attribute");
+    made.sort();
+    let [(negation, negated, _), (severity, absent, _)] = made.as_slice() else { panic!("two records: {made:?}") };
+    let head = "Choose the best NEGATION value for the marked CAUSE event in the medical text.\nOptions:\n(A) ";
+    let tail = "\nThe event is <caused>(CAUSE).\nMedical text:Aspirin <caused>(CAUSE) nausea.";
+    assert!(negation.starts_with(head) && negation.ends_with(tail), "{negation}");
+    assert!(negated.ends_with(" NEGATED") && negation.contains(&format!("{negated}\n")), "{negated}");
+    assert!(negation.contains(" STATED\n"), "{negation}");
+    assert_eq!(absent, "(C) Not Applicable - SEVERITY is not mentioned for the event.");
+    assert!(severity.contains(absent.as_str()) && severity.contains(" HIGH\n") && severity.contains(" LOW\n"));
+}
+
+#[test]
+fn several_wordings_change_what_is_asked_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let first = built(folder.path(), &config, "first");
+    let config = InstructConfig { phrasings: 3, ..config };
+    let several = built(folder.path(), &config, "several");
+    let tasks = [
+        "extract",
+        "trigger",
+        "argument",
+        "attribute",
+        "relate",
+        "classify",
+        "classify_multi",
+        "answer",
+        "entail",
+        "similar",
+    ];
+    let mut changed = 0;
+    for task in tasks {
+        let (mut one, mut other) = (records(&first, task), records(&several, task));
+        let answers = |records: &mut Vec<(String, String, Vec<String>)>| {
+            records.sort_by(|a, b| (&a.1, &a.2).cmp(&(&b.1, &b.2)));
+            records.iter().map(|(_, answer, options)| (answer.clone(), options.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(answers(&mut one), answers(&mut other), "{task}");
+        changed += one.iter().zip(&other).filter(|(a, b)| a.0 != b.0).count();
+        // The text is not touched.
+        let text = |message: &str| message.split_once("\nMedical text:").map(|(_, text)| text.to_owned());
+        assert!(one.iter().zip(&other).all(|(a, b)| text(&a.0) == text(&b.0)), "{task}");
+    }
+    let all: usize = tasks.iter().map(|task| records(&first, task).len()).sum();
+    assert!(changed > all / 3 && changed < all, "{changed} of {all} records in another wording, of two thirds");
 }
 
 #[test]

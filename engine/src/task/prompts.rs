@@ -82,6 +82,8 @@ struct Task {
     #[serde(rename = "source")]
     _source: String,
     instruct: String,
+    #[serde(default)]
+    also: Vec<String>,
     text: Option<String>,
     none: Option<String>,
     yes: Option<String>,
@@ -126,6 +128,18 @@ impl Prompts {
     /// The instruction of a task, with the variables that the data file names for it.
     pub fn instruct(&self, wording: Wording, variables: impl Serialize) -> Result<String> {
         self.render(&self.task(wording).instruct, variables)
+    }
+
+    /// How many wordings a task's instruction has: that of inference, number 0, and those for training alone.
+    pub fn phrasings(&self, wording: Wording) -> usize {
+        1 + self.task(wording).also.len()
+    }
+
+    /// [`Prompts::instruct`] in wording number `phrasing`; beyond the last, in that of inference.
+    pub fn instruct_as(&self, wording: Wording, phrasing: usize, variables: impl Serialize) -> Result<String> {
+        let task = self.task(wording);
+        let template = phrasing.checked_sub(1).and_then(|also| task.also.get(also)).unwrap_or(&task.instruct);
+        self.render(template, variables)
     }
 
     /// The text part of a task whose text is made of several (inference, similarity).

@@ -27,6 +27,24 @@ pub(super) fn masked(part: &mut Part<'_>, file: &str) {
     part.split.documents.extend(tables::rows(&part.name, file, style, part.problems, make));
 }
 
+/// Visits: `{"data": [{"file", "src", "tgt"}]}`, the dialogue as the text, the clinical note beside it.
+pub(super) fn aci_bench(part: &mut Part<'_>, file: &str) {
+    let read = serde_json::from_str::<Value>(file).ok();
+    let Some(visits) = read.as_ref().and_then(|read| read["data"].as_array()) else {
+        part.problems.add(Trouble::Broken, &part.name, 0);
+        return;
+    };
+    for (number, visit) in visits.iter().enumerate() {
+        let [Some(id), Some(dialogue), Some(note)] = ["file", "src", "tgt"].map(|key| visit[key].as_str()) else {
+            part.problems.add(Trouble::Broken, &part.name, number + 1);
+            continue;
+        };
+        let mut document = Document::new(id, dialogue);
+        document.notes.insert("note".to_owned(), note.to_owned());
+        part.split.documents.push(document);
+    }
+}
+
 pub(super) fn ade(reading: &mut Reading<'_>) -> Result<()> {
     for (file, effect, relation) in [("DRUG-AE.rel", "adverse effect", "causes"), ("DRUG-DOSE.rel", "dose", "dosed")] {
         let text = reading.text(&reading.folder.join(file))?;

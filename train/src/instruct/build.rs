@@ -3,8 +3,8 @@
 use super::card::{Card, CorpusCard, TaskCard};
 use super::config::{CorpusPlan, InstructConfig, RunPlan, TaskPlan};
 use super::overlap::Held;
-use super::record::{Checker, Dice, Draft};
-use super::{choices, pairs, spans};
+use super::record::{Asking, Checker, Dice, Draft};
+use super::{attributes, choices, pairs, spans};
 use crate::{Error, Result};
 use biomistral_nlu::random::mix;
 use biomistral_nlu::task::{Prompts, Wording};
@@ -52,6 +52,8 @@ pub fn build(
     let mut card = Card {
         seed: config.seed,
         max_tokens: config.max_tokens,
+        phrasings: config.phrasings,
+        remarks: config.remarks.clone(),
         prompts: prompts.hash().to_owned(),
         tokenizer: checker.tokenizer_hash().to_owned(),
         evaluation: config.evaluation.iter().map(|set| set.name.clone()).collect(),
@@ -241,6 +243,12 @@ impl Maker<'_> {
         Dice::new(self.config.seed, &format!("{}\n{}\n{id}\n{what}", self.corpus, self.task))
     }
 
+    /// The instruction of the record `id`, in a wording that its id decides.
+    pub fn asking(&self, id: &str, wording: Wording) -> Asking<'_> {
+        let wordings = self.config.phrasings.min(self.prompts.phrasings(wording));
+        Asking { prompts: self.prompts, wording, phrasing: self.dice(id, "phrasing").below(wordings) }
+    }
+
     /// Counts something left out.
     pub fn count(&mut self, reason: &str) {
         *self.card.dropped.entry(reason.to_owned()).or_default() += 1;
@@ -311,6 +319,9 @@ fn make(maker: &mut Maker<'_>, task: &TaskPlan, split: &Split) -> Result<()> {
         }),
         TaskPlan::Argument { events, roles, .. } => {
             each(&split.documents, |document| spans::arguments(maker, document, events, roles))
+        }
+        TaskPlan::Attribute { events, attributes, .. } => {
+            each(&split.documents, |document| attributes::attributes(maker, document, events, attributes))
         }
         TaskPlan::Relate { labels, relations, negatives, closed, .. } => {
             let plan = pairs::Plan { labels, relations, negatives: *negatives, closed: *closed };

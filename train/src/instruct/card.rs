@@ -11,6 +11,10 @@ pub struct Card {
     pub seed: u64,
     /// Longest record in tokens.
     pub max_tokens: usize,
+    /// Wordings of an instruction.
+    pub phrasings: usize,
+    /// What the configuration says of the whole.
+    pub remarks: Vec<String>,
     /// SHA-256 of the prompts' wording.
     pub prompts: String,
     /// SHA-256 of the tokenizer.
@@ -72,14 +76,22 @@ impl Card {
         let mut out = String::from("# Data card\n\n");
         let _ = writeln!(
             out,
-            "Seed {}, records of at most {} tokens. Wording {}, tokenizer {}, files {}.\n\nCompared with {}.\n",
+            "Seed {}, records of at most {} tokens, wordings of an instruction: {}. Wording {}, tokenizer {}, files {}.\n\n\
+            Compared with {}.\n",
             self.seed,
             self.max_tokens,
+            self.phrasings,
             &self.prompts[..16.min(self.prompts.len())],
             &self.tokenizer[..16.min(self.tokenizer.len())],
             &self.hash[..16.min(self.hash.len())],
             self.evaluation.join(", ")
         );
+        for remark in &self.remarks {
+            let _ = writeln!(out, "- {remark}");
+        }
+        if !self.remarks.is_empty() {
+            out.push('\n');
+        }
         out.push_str("| task | corpora | records | validation | tokens | of them answers | share |\n|---|---|---|---|---|---|---|\n");
         let mut tasks: BTreeMap<&str, (usize, [usize; 2], [usize; 2])> = BTreeMap::new();
         for task in self.corpora.iter().flat_map(|corpus| &corpus.tasks) {

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// `name` or `name: meaning`, as inference spells a class.
-fn option((name, description): (String, Option<String>)) -> String {
+pub(crate) fn option((name, description): (String, Option<String>)) -> String {
     description.map_or(name.clone(), |description| format!("{name}: {description}"))
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn classify(
     let question = question.map(|question| filled(question, document));
     let variables = json!({"question": question});
     let (id, text) = (document.id.clone(), Some(document.text.as_str()));
-    maker.take(Draft::choice(maker.prompts, id, Wording::Classify, variables, text, options, answer)?)
+    maker.take(Draft::choice(&maker.asking(&id, Wording::Classify), id, variables, text, options, answer)?)
 }
 
 /// Whether a class applies: the document's own, or another.
@@ -68,7 +68,7 @@ pub(crate) fn classify_multi(
     let options = maker.prompts.yes_no()?.map(str::to_owned).to_vec();
     let variables = json!({"question": question.map(|q| filled(q, document)), "label": label});
     let (id, text, answer) = (document.id.clone(), Some(document.text.as_str()), usize::from(!applies));
-    maker.take(Draft::choice(maker.prompts, id, Wording::ClassifyMulti, variables, text, options, answer)?)
+    maker.take(Draft::choice(&maker.asking(&id, Wording::ClassifyMulti), id, variables, text, options, answer)?)
 }
 
 /// A question with the document's notes in the place of their names.
@@ -88,7 +88,7 @@ pub(crate) fn answer(maker: &mut Maker<'_>, question: &Question) -> Result<()> {
     let options = order.iter().map(|&option| question.options[option].split_whitespace().collect::<Vec<_>>().join(" "));
     let variables = json!({"question": question.question});
     let (id, text) = (question.id.clone(), question.context.as_deref());
-    maker.take(Draft::choice(maker.prompts, id, Wording::Answer, variables, text, options.collect(), answer)?)
+    maker.take(Draft::choice(&maker.asking(&id, Wording::Answer), id, variables, text, options.collect(), answer)?)
 }
 
 /// A labelled pair with its options in a random order.
@@ -104,7 +104,8 @@ pub(crate) fn entail(maker: &mut Maker<'_>, pair: &Pair, labels: &BTreeMap<Strin
     let options: Vec<String> = offered.iter().map(|label| labels[*label].name()).collect();
     let variables = json!({"premise": pair.first, "hypothesis": pair.second});
     let text = maker.prompts.text(Wording::Entail, &variables)?;
-    maker.take(Draft::choice(maker.prompts, pair.id.clone(), Wording::Entail, variables, Some(&text), options, answer)?)
+    let asking = maker.asking(&pair.id, Wording::Entail);
+    maker.take(Draft::choice(&asking, pair.id.clone(), variables, Some(&text), options, answer)?)
 }
 
 /// A scored pair on one of the scales, rounded half up.
@@ -119,15 +120,8 @@ pub(crate) fn similar(maker: &mut Maker<'_>, pair: &Pair, [low, high]: [f64; 2],
     let options = (0..=most).map(|score| score.to_string()).collect();
     let variables = json!({"text1": pair.first, "text2": pair.second, "low": 0, "high": most});
     let text = maker.prompts.text(Wording::Similar, &variables)?;
-    maker.take(Draft::choice(
-        maker.prompts,
-        pair.id.clone(),
-        Wording::Similar,
-        variables,
-        Some(&text),
-        options,
-        answer,
-    )?)
+    let asking = maker.asking(&pair.id, Wording::Similar);
+    maker.take(Draft::choice(&asking, pair.id.clone(), variables, Some(&text), options, answer)?)
 }
 
 impl Named {

@@ -18,11 +18,17 @@ pub struct InstructConfig {
     /// Sizes of passages in characters, each as likely as the others; 1 for a sentence.
     #[serde(default = "sizes")]
     pub passages: Vec<usize>,
+    /// Wordings of an instruction that records are written in, of those that the prompts have; 1 for inference's alone.
+    #[serde(default = "phrasings")]
+    pub phrasings: usize,
     /// JSON of ids that must not be trained on, by corpus, below the corpora's folder.
     pub exclusions: Option<PathBuf>,
     /// Evaluation sets: no document that shares a 13-gram or an id with one is taken.
     #[serde(default)]
     pub evaluation: Vec<Evaluation>,
+    /// What the card shall say of the whole, such as a task that no corpus gives.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// The corpora.
     pub corpus: Vec<CorpusPlan>,
     /// The run that `train.toml` beside the records shall describe; without one, there is none.
@@ -110,6 +116,21 @@ pub struct RelationPlan {
     pub symmetric: bool,
 }
 
+/// An attribute of events: one of given values.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttributePlan {
+    /// What it is called.
+    pub label: Named,
+    /// Names by value in the corpus; `""` for an attribute that is there without a value.
+    pub values: BTreeMap<String, Named>,
+    /// The value of events without it; where there is none, they are answered "not mentioned".
+    pub otherwise: Option<Named>,
+    /// Share of the events without it that are asked for it.
+    #[serde(default = "absent_share")]
+    pub absent: f64,
+}
+
 /// A task, and how many records it may have.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -148,6 +169,15 @@ pub enum TaskPlan {
         events: BTreeMap<String, Named>,
         /// Names by role.
         roles: BTreeMap<String, Named>,
+    },
+    /// Attributes of an event.
+    Attribute {
+        /// Most records.
+        cap: usize,
+        /// Names by event type.
+        events: BTreeMap<String, Named>,
+        /// The attributes by name in the corpus.
+        attributes: BTreeMap<String, AttributePlan>,
     },
     /// Relations of pairs.
     Relate {
@@ -209,6 +239,7 @@ impl TaskPlan {
             TaskPlan::Extract { .. } => "extract",
             TaskPlan::Trigger { .. } => "trigger",
             TaskPlan::Argument { .. } => "argument",
+            TaskPlan::Attribute { .. } => "attribute",
             TaskPlan::Relate { .. } => "relate",
             TaskPlan::Classify { multi: false, .. } => "classify",
             TaskPlan::Classify { multi: true, .. } => "classify_multi",
@@ -224,6 +255,7 @@ impl TaskPlan {
             TaskPlan::Extract { cap, .. }
             | TaskPlan::Trigger { cap, .. }
             | TaskPlan::Argument { cap, .. }
+            | TaskPlan::Attribute { cap, .. }
             | TaskPlan::Relate { cap, .. }
             | TaskPlan::Classify { cap, .. }
             | TaskPlan::Answer { cap }
@@ -245,6 +277,7 @@ impl InstructConfig {
         let sizes = config.passages.iter().all(|&size| size > 0) && !config.passages.is_empty();
         for (what, fine) in [
             ("passages: expected sizes of at least 1 character", sizes),
+            ("phrasings: expected at least 1", config.phrasings > 0),
             ("corpus: expected at least one", !config.corpus.is_empty()),
             ("cap of a task: expected at least 1", config.corpus.iter().flat_map(|c| &c.task).all(|t| t.cap() > 0)),
         ] {
@@ -269,6 +302,9 @@ fn seed() -> u64 {
 fn max_tokens() -> usize {
     512
 }
+fn phrasings() -> usize {
+    1
+}
 fn sizes() -> Vec<usize> {
     vec![1, 500, 1200]
 }
@@ -277,6 +313,9 @@ fn most_labels() -> usize {
 }
 fn empty_share() -> f64 {
     0.15
+}
+fn absent_share() -> f64 {
+    0.1
 }
 fn one() -> f64 {
     1.0

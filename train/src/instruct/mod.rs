@@ -10,6 +10,7 @@
 //! | `build` | all of it, into a folder |
 //! | `card` | what was taken, what was left out, and why |
 
+mod attributes;
 mod build;
 mod card;
 mod choices;
@@ -22,6 +23,6 @@ mod spans;
 
 pub use build::{Built, build};
 pub use card::{Card, CorpusCard, TaskCard};
-pub use config::{CorpusPlan, InstructConfig, Named, RelationPlan, RunPlan, TaskPlan};
+pub use config::{AttributePlan, CorpusPlan, InstructConfig, Named, RelationPlan, RunPlan, TaskPlan};
 pub use passages::{Passage, cut};
-pub use record::Draft;
+pub use record::{Asking, Draft};

@@ -159,5 +159,5 @@ fn record(
         "head": {"label": head_name, "text": head_text}, "tail": {"label": tail_name, "text": tail_text},
     });
     let id = format!("{}:{}-{}", document.id, head.id, tail.id);
-    maker.take(Draft::choice(maker.prompts, id, Wording::Relate, variables, Some(&shown), texts, answer)?)
+    maker.take(Draft::choice(&maker.asking(&id, Wording::Relate), id, variables, Some(&shown), texts, answer)?)
 }

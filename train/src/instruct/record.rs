@@ -40,30 +40,45 @@ struct Said<'a> {
     content: &'a str,
 }
 
+/// An instruction in one of its wordings.
+pub struct Asking<'p> {
+    /// The data file.
+    pub prompts: &'p Prompts,
+    /// The instruction.
+    pub wording: Wording,
+    /// Number of the wording; inference's is 0.
+    pub phrasing: usize,
+}
+
+impl Asking<'_> {
+    fn message(&self, variables: Value, text: Option<&str>) -> Result<String> {
+        let instruct = self.prompts.instruct_as(self.wording, self.phrasing, variables)?;
+        self.prompts.message(&instruct, text)
+    }
+}
+
 impl Draft {
     /// A choice: options lettered in the order given, the answer the whole of one. `variables` are the wording's own.
     pub fn choice(
-        prompts: &Prompts,
+        asking: &Asking<'_>,
         id: String,
-        wording: Wording,
         mut variables: Value,
         text: Option<&str>,
         options: Vec<String>,
         answer: usize,
     ) -> Result<Self> {
-        let shown = options.iter().enumerate().map(|(i, option)| prompts.option(i, option));
+        let shown = options.iter().enumerate().map(|(i, option)| asking.prompts.option(i, option));
         let shown = shown.collect::<Result<Vec<_>>>()?;
         let answer = shown.get(answer).cloned().ok_or_else(|| Error::invalid("an answer that is no option"))?;
         variables["options"] = json!(shown);
-        let message = prompts.message(&prompts.instruct(wording, variables)?, text)?;
+        let message = asking.message(variables, text)?;
         Ok(Draft { id, message, answer, options, spans: None })
     }
 
     /// Spans: a line per label. `shown` is the text of the prompt where it has marks that the spans' own text has not.
     pub fn spans(
-        prompts: &Prompts,
+        asking: &Asking<'_>,
         id: String,
-        wording: Wording,
         mut variables: Value,
         source: &str,
         shown: Option<&str>,
@@ -74,8 +89,8 @@ impl Draft {
             Some(description) => json!({"name": name, "description": description}),
         };
         variables["labels"] = lines.iter().map(label).collect();
-        let message = prompts.message(&prompts.instruct(wording, variables)?, Some(shown.unwrap_or(source)))?;
-        let answer: Vec<String> = lines.iter().map(|(name, _, spans)| prompts.span_line(name, spans)).collect();
+        let message = asking.message(variables, Some(shown.unwrap_or(source)))?;
+        let answer: Vec<String> = lines.iter().map(|(name, _, spans)| asking.prompts.span_line(name, spans)).collect();
         let labels = lines.iter().map(|(name, ..)| name.clone()).collect();
         Ok(Draft {
             id,

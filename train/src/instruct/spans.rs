@@ -7,7 +7,7 @@ use super::record::{Dice, Draft};
 use crate::Result;
 use biomistral_nlu::task::{Wording, mark, one_line};
 use biomistral_nlu_formats::{Document, Event, Mention};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 impl Named {
@@ -88,7 +88,7 @@ pub(crate) fn extract(
         }
         let id = format!("{}:{}", document.id, passage.start);
         let text = &document.text[passage.clone()];
-        let draft = Draft::spans(maker.prompts, id, wording, json!({}), text, None, &lines)?;
+        let draft = Draft::spans(&maker.asking(&id, wording), id, json!({}), text, None, &lines)?;
         maker.take(draft)?;
     }
     Ok(())
@@ -113,6 +113,18 @@ pub(crate) fn arguments(
     events: &BTreeMap<String, Named>,
     roles: &BTreeMap<String, Named>,
 ) -> Result<()> {
+    each_event(maker, document, events, |maker, event, trigger, passage| {
+        argument(maker, document, event, trigger, passage, (&events[&event.label], roles))
+    })
+}
+
+/// The events that are asked for and can be pointed at, each with its trigger and the passage that has it.
+pub(crate) fn each_event<'b>(
+    maker: &mut Maker<'b>,
+    document: &Document,
+    events: &BTreeMap<String, Named>,
+    mut make: impl FnMut(&mut Maker<'b>, &Event, &Mention, &Passage) -> Result<()>,
+) -> Result<()> {
     let passages = maker.passages(document);
     for event in document.events.iter().filter(|event| events.contains_key(&event.label)) {
         let Some(trigger) = document.mention(&event.trigger).filter(|trigger| !trigger.discontinuous()) else {
@@ -120,7 +132,7 @@ pub(crate) fn arguments(
             continue;
         };
         let Some(passage) = passages.iter().find(|passage| inside(&trigger.extent(), passage)) else { continue };
-        argument(maker, document, event, trigger, passage, (&events[&event.label], roles))?;
+        make(maker, event, trigger, passage)?;
     }
     Ok(())
 }
@@ -159,6 +171,22 @@ fn argument(
         }
     }
     let (name, description) = name.pick(&mut dice);
+    let (variables, shown) = marked(maker, document, passage, trigger, &name, description)?;
+    let text = &document.text[passage.clone()];
+    let id = format!("{}:{}", document.id, event.id);
+    let draft = Draft::spans(&maker.asking(&id, Wording::Argument), id, variables, text, Some(&shown), &lines)?;
+    maker.take(draft)
+}
+
+/// What a prompt says of an event, and the passage with its trigger marked.
+pub(crate) fn marked(
+    maker: &Maker<'_>,
+    document: &Document,
+    passage: &Passage,
+    trigger: &Mention,
+    name: &str,
+    description: Option<String>,
+) -> Result<(Value, String)> {
     let text = &document.text[passage.clone()];
     let place = trigger.extent();
     let place = place.start - passage.start..place.end - passage.start;
@@ -166,10 +194,7 @@ fn argument(
     if let Some(description) = description {
         variables["event"]["description"] = json!(description);
     }
-    let shown = mark(maker.prompts, text, &[(place, &name)])?;
-    let id = format!("{}:{}", document.id, event.id);
-    let draft = Draft::spans(maker.prompts, id, Wording::Argument, variables, text, Some(&shown), &lines)?;
-    maker.take(draft)
+    Ok((variables, mark(maker.prompts, text, &[(place, name)])?))
 }
 
 impl Maker<'_> {
