@@ -4,7 +4,7 @@ use crate::args::DataCommand;
 use crate::stop::{Result, Stop};
 use biomistral_nlu_formats::corpora::{self, Corpus, Split};
 use biomistral_nlu_formats::{Document, Error, Mention};
-use biomistral_nlu_train::instruct::{InstructConfig, build};
+use biomistral_nlu_train::instruct::{InstructConfig, RunPlan, build};
 use serde_json::json;
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
@@ -13,8 +13,11 @@ use std::path::Path;
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Check { folder, reader, problems, json } => check(folder, reader.as_deref(), *problems, *json),
-        DataCommand::Build { config, corpora, model, out, quiet } => {
-            let config = InstructConfig::read(config)?;
+        DataCommand::Build { config, run, corpora, model, out, quiet } => {
+            let mut config = InstructConfig::read(config)?;
+            if let Some(run) = run {
+                config.run = Some(RunPlan::read(run)?);
+            }
             let mut progress = |corpus: &str| {
                 if !quiet {
                     let _ = writeln!(stderr(), "{corpus}");

@@ -30,6 +30,9 @@ pub enum DataCommand {
         /// Configuration, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// TOML with another `[run]` than the configuration's: tokens, shares, train
+        #[arg(long, value_name = "FILE")]
+        run: Option<PathBuf>,
         /// The folder that its folders are below
         #[arg(long, value_name = "FOLDER")]
         corpora: PathBuf,

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "cuda")]
 mod kernel;
-mod machine;
+pub mod machine;
 mod serve;
 
 use crate::args::{Bench, BenchPart, ModelArgs};

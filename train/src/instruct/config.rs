@@ -47,6 +47,23 @@ pub struct RunPlan {
     pub train: toml::Table,
 }
 
+impl RunPlan {
+    /// Reads a file with the table `[run]` alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] with the line of an unknown key or a wrong type.
+    pub fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            run: RunPlan,
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let file: File = toml::from_str(&text).map_err(|e| Error::format(path.display().to_string(), e.to_string()))?;
+        Ok(file.run)
+    }
+}
+
 /// An evaluation set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
