@@ -7,8 +7,9 @@ Each is first run alone on the unchanged kernels, which tells how long it takes 
 compiled to PTX by NVRTC; one whose code is unchanged does not count. The tests that load its file read that PTX
 (BMN_KERNELS_PTX), each in a process of its own, those that kill much in little time first; the first failure ends it.
 Survivors are listed; those with a reason in kernels/mutants.txt (`file | mutated line | reason`) are accepted, any other makes
-the exit status 1. Whatever came out is remembered in build/mutants.state, survivors as long as the tests are the same, so that a
-run can go on later and costs what changed; --again forgets it. With --minutes, every file and kind of mistake gets its turn.
+the exit status 1. Whatever came out is remembered in build/mutants.state, survivors as long as the test binaries that load their
+file are the same, so that a run can go on later and costs what changed; --again forgets it. With --minutes, every file and kind of
+mistake gets its turn.
 --record writes what was tried, and what came out, to kernels/mutants.tsv.
 """
 
@@ -139,7 +140,7 @@ def digest(*parts):
 class Tests:
     """The tests that load kernels, each known by its binary and name."""
 
-    def __init__(self, folder, state):
+    def __init__(self, folder, state, pool):
         command = ["cargo", "test", "--locked", "-p", "biomistral-nlu-kernels", "--no-run", "--message-format=json"]
         made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         artefacts = [json.loads(line) for line in made.splitlines() if line.startswith("{")]
@@ -148,23 +149,34 @@ class Tests:
         self.lock = threading.Lock()
         (folder / "bin").mkdir()
         gpu = shutil.copy(pathlib.Path(binaries[0]).parent / "libvgpu.so", folder / "bin")
-        hashes = [hashlib.sha256(pathlib.Path(gpu).read_bytes()).hexdigest()]
+        gpu = hashlib.sha256(pathlib.Path(gpu).read_bytes()).hexdigest()
+        self.hashes, found = {}, []
         for binary in [shutil.copy(binary, folder / "bin") for binary in sorted(binaries)]:
-            hashes.append(hashlib.sha256(pathlib.Path(binary).read_bytes()).hexdigest())
+            self.hashes[binary] = digest(gpu, hashlib.sha256(pathlib.Path(binary).read_bytes()).hexdigest())
             listed = subprocess.run([binary, "--list", "--format", "terse"], stdout=subprocess.PIPE, text=True, check=True).stdout
-            for name in re.findall(r"(\S+): test", listed):
-                key = digest(hashes[0], hashes[-1], name)
-                if key not in state.known:
-                    started = time.time()
-                    failed, said = self.run((binary, name), folder, 3600)
-                    if failed:
-                        sys.exit(f"{name} fails without a mutant: {said}")
-                    files = sorted(set(re.findall(r"loaded (\w+)\.ptx", said)))
-                    state.put(key, " ".join([f"{time.time() - started:.1f}", *files]))
-                seconds, *files = state.known[key].split()
-                if files:
-                    self.seconds[binary, name], self.loads[binary, name] = float(seconds), set(files)
-        self.digest = digest(*hashes)
+            found += [(binary, name) for name in re.findall(r"(\S+): test", listed)]
+
+        def measure(test):
+            key = digest(self.hashes[test[0]], test[1])
+            if key not in state.known:
+                started = time.time()
+                failed, said = self.run(test, folder, 3600)
+                if failed:
+                    raise SystemExit(f"{test[1]} fails without a mutant: {said}")
+                files = sorted(set(re.findall(r"loaded (\w+)\.ptx", said)))
+                state.put(key, " ".join([f"{time.time() - started:.1f}", *files]))
+            seconds, *files = state.known[key].split()
+            return test, float(seconds), set(files)
+
+        past = collections.Counter(known.removeprefix("killed by ") for known in state.known.values())
+        for test, seconds, files in pool.map(measure, found):
+            if files:
+                self.seconds[test], self.loads[test] = seconds, files
+                self.kills.update({(unit, test[1]): past[test[1]] for unit in files})
+
+    def digest(self, unit):
+        """Of the binaries whose tests load `unit`."""
+        return digest(*sorted({self.hashes[test[0]] for test, files in self.loads.items() if unit in files}))
 
     @staticmethod
     def run(test, folder, limit):
@@ -229,13 +241,13 @@ def main():
         base = dict(zip(units, pool.map(lambda unit: nvrtc.compile(sources, unit), units)))
         for unit in units:
             (scratch / f"{unit}.ptx").write_text(base[unit])
-        tests = Tests(scratch, state)
+        tests = Tests(scratch, state, pool)
         print(f"{len(tests.seconds)} tests, {sum(tests.seconds.values()):.0f} s", flush=True)
 
         def outcome_in(unit, folder):
             """What comes of the mutant in `folder` where `unit` has it."""
             key = digest(unit, *(f"{name}\n{(folder / name).read_text()}" for name in sorted(uses[unit])))
-            with_these_tests = digest(key, tests.digest)
+            with_these_tests = digest(key, tests.digest(unit))
             if known := state.known.get(key) or state.known.get(with_these_tests):
                 return known
             ptx = nvrtc.compile(folder, unit)

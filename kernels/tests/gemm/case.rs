@@ -47,6 +47,8 @@ pub struct Case {
     pub seed: u64,
     /// Rows padded to 64 elements, as the engine does; else oddly.
     pub dense: bool,
+    /// Columns between the rows of an f32 output, which are dense in the engine.
+    pub spare: usize,
 }
 
 /// One weight: what the device gets, and the same in f64.
@@ -79,7 +81,7 @@ const PAGES: usize = 6;
 
 impl Case {
     pub fn new(op: Op, m: usize, n: usize, k: usize) -> Self {
-        Self { op, int8: false, m, n, k, lora: Vec::new(), seed: 1, dense: false }
+        Self { op, int8: false, m, n, k, lora: Vec::new(), seed: 1, dense: false, spare: 0 }
     }
     pub fn int8(self) -> Self {
         Self { int8: true, ..self }
@@ -235,8 +237,9 @@ impl Data {
         match case.op {
             Op::Add | Op::Logits => {
                 // Dense rows, as the residual stream has: aligned to 16 bytes only if the width is.
-                let out = device.output(&self.h, columns, columns);
-                let params = GemmParams { out: out.address(), ldo: columns as i64, ..gemm };
+                let ld = columns + case.spare;
+                let out = device.output(&self.h, columns, ld);
+                let params = GemmParams { out: out.address(), ldo: ld as i64, ..gemm };
                 device.launch(self.kernel(route), &params);
                 device.read(&out)
             }

@@ -51,6 +51,10 @@ fn plain_products_of_odd_shapes() {
             verify(&device, &Case::new(op, m, n, k));
         }
     }
+    // The last column of an odd width alone in rows that take pairs.
+    for op in [Op::Add, Op::Logits] {
+        verify(&device, &Case { spare: 1, ..Case::new(op, 9, 35, 16) });
+    }
 }
 
 #[test]
