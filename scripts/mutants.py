@@ -7,9 +7,9 @@ Each is first run alone on the unchanged kernels, which tells how long it takes 
 compiled to PTX by NVRTC; one whose code is unchanged does not count. The tests that load its file read that PTX
 (BMN_KERNELS_PTX), each in a process of its own, those that kill much in little time first; the first failure ends it.
 Survivors are listed; those with a reason in kernels/mutants.txt (`file | mutated line | reason`) are accepted, any other makes
-the exit status 1. Whatever came out is remembered in build/mutants.state, survivors as long as the test binaries that load their
-file are the same, so that a run can go on later and costs what changed; --again forgets it. With --minutes, every file and kind of
-mistake gets its turn.
+the exit status 1. Whatever came out is remembered in build/mutants.state by the mutant's PTX, survivors as long as the test
+binaries that load their file are the same, so that a run can go on later and costs what changed; --again forgets it. With
+--minutes, every file and kind of mistake gets its turn.
 --record writes what was tried, and what came out, to kernels/mutants.tsv.
 """
 
@@ -141,10 +141,12 @@ class Tests:
     """The tests that load kernels, each known by its binary and name."""
 
     def __init__(self, folder, state, pool):
-        command = ["cargo", "test", "--locked", "-p", "biomistral-nlu-kernels", "--no-run", "--message-format=json"]
+        # As `make test` builds them, not again with other features.
+        names = [f"--test={name}" for name in ("attention", "gemm", "product", "rows", "training")]
+        command = ["cargo", "test", "--locked", "--workspace", *names, "--no-run", "--message-format=json"]
         made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         artefacts = [json.loads(line) for line in made.splitlines() if line.startswith("{")]
-        binaries = [a["executable"] for a in artefacts if a.get("executable") and a["target"]["kind"] == ["test"]]
+        binaries = [a["executable"] for a in artefacts if a.get("executable") and a["manifest_path"] == str(ROOT / "kernels/Cargo.toml")]
         self.seconds, self.loads, self.kills, self.names = {}, {}, collections.Counter(), {}
         self.lock = threading.Lock()
         (folder / "bin").mkdir()
@@ -246,18 +248,23 @@ def main():
 
         def outcome_in(unit, folder):
             """What comes of the mutant in `folder` where `unit` has it."""
-            key = digest(unit, *(f"{name}\n{(folder / name).read_text()}" for name in sorted(uses[unit])))
-            with_these_tests = digest(key, tests.digest(unit))
-            if known := state.known.get(key) or state.known.get(with_these_tests):
+            source = digest(unit, *(f"{name}\n{(folder / name).read_text()}" for name in sorted(uses[unit])))
+            ptx = None
+            if source not in state.known:
+                ptx = nvrtc.compile(folder, unit)
+                state.put(source, "none" if ptx is None else digest(unit, ptx))
+            code = state.known[source]
+            if code in ("none", digest(unit, base[unit])):
+                return "does not compile" if code == "none" else "same code"
+            with_these_tests = digest(code, tests.digest(unit))
+            if known := state.known.get(code) or state.known.get(with_these_tests):
                 return known
-            ptx = nvrtc.compile(folder, unit)
-            outcome = "does not compile" if ptx is None else "same code" if ptx == base[unit] else ""
-            if not outcome:
-                for other in units:
-                    (folder / f"{other}.ptx").write_text(ptx if other == unit else base[other])
-                by = tests.killer(unit, folder)
-                outcome = f"killed by {by}" if by else "SURVIVED"
-            state.put(with_these_tests if outcome == "SURVIVED" else key, outcome)
+            ptx = ptx or nvrtc.compile(folder, unit)
+            for other in units:
+                (folder / f"{other}.ptx").write_text(ptx if other == unit else base[other])
+            by = tests.killer(unit, folder)
+            outcome = f"killed by {by}" if by else "SURVIVED"
+            state.put(code if by else with_these_tests, outcome)
             return outcome
 
         def try_one(item):

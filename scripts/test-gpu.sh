@@ -9,13 +9,15 @@ BMN_DEMO_MODEL=${BMN_DEMO_MODEL:-$(scripts/fetch.sh demo-model | tail -n 1)}
 export BMN_DEMO_MODEL
 [ -n "${CUDA_HOME:-}" ] || scripts/fetch-cuda.sh >/dev/null
 
-# What the tests would say one by one, said once.
-doctor=$(cargo run --locked --quiet -p bmn -- doctor --json)
+# What the tests would say one by one, said once. All is built as `make test` builds it, not again with other features.
+cargo test --locked --quiet --no-run --workspace --test cuda
+doctor=$("${CARGO_TARGET_DIR:-target}/debug/bmn" doctor --json)
 why=$(python3 -c '
 import json, sys
 cuda = json.loads(sys.argv[1]).get("cuda") or {}
 kernels, devices = cuda.get("kernels") or {}, cuda.get("devices") or []
-print(cuda.get("unusable") or kernels.get("none") or (devices[0].get("unusable") if devices else "no device") or "")
+if kernels.get("none"): sys.exit("make test-gpu: nothing can run, on no GPU: " + kernels["none"])
+print(cuda.get("unusable") or (devices[0].get("unusable") if devices else "no device") or "")
 ' "$doctor")
 say_why() {
     [ -z "$why" ] || echo "make test-gpu: NOT RUN on this machine's GPU, which cannot be used: $why; $1 on the virtual GPU"
@@ -30,8 +32,8 @@ for real in 1 0; do
     [ "$real" = 1 ] && echo "== on this machine's GPU" || echo "== on the virtual GPU"
     {
         # shellcheck disable=SC2086
-        BMN_TEST_GPU=$real cargo test --locked --no-fail-fast -p biomistral-nlu-kernels -p biomistral-nlu -p vgpu \
-            --test attention --test gemm --test rows --test product --test training --test 'cuda*' ${TESTS:-} -- --show-output 2>&1 || touch build/test-gpu.failed
+        BMN_TEST_GPU=$real cargo test --locked --no-fail-fast --workspace --test attention --test gemm --test rows --test product \
+            --test training --test 'cuda_*' --test 'cudarc_*' ${TESTS:-} -- --show-output 2>&1 || touch build/test-gpu.failed
     } | tee "$log"
     grep '^SKIPPED ' "$log" | sort -u || true
     [ ! -e build/test-gpu.failed ] || status=1

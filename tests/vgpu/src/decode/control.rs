@@ -38,7 +38,7 @@ impl Decoder<'_, '_> {
             "trap" => Op::Trap,
             "bar" | "barrier" => return self.barrier(),
             "membar" | "fence" => Op::Fence(self.scope(Scope::System)),
-            "nanosleep" | "griddepcontrol" | "brkpt" | "pmevent" | "setmaxnreg" => Op::Nop,
+            "nanosleep" | "griddepcontrol" | "pmevent" | "setmaxnreg" => Op::Nop,
             _ => return None,
         };
         self.inst.op = op;

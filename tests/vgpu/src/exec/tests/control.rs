@@ -312,6 +312,16 @@ fn trap_and_assert() {
     let text = entry(&["o"], ".reg .pred p;", "setp.eq.u32 p, %r_tid, 5; @p trap;");
     let fault = run(&text, 1, 32, &[out.address], &Options::default()).unwrap_err();
     assert_eq!((fault.kind, fault.lanes), (FaultKind::Trap, 1 << 5), "{fault}");
+    let text = ".extern .func __assertfail(.param .b64 a0);\n.extern .func (.param .b32 r0) vprintf(.param .b64 a0);\n".to_owned()
+        + &entry(
+            &["o"],
+            ".reg .pred p;",
+            "{ .param .b64 a; .param .b32 r; .reg .b32 x; st.param.b64 [a], %rd_o; call.uni (r), vprintf, (a); ld.param.b32 x, [r];
+               st.global.u32 [%rd_o], x; }
+             setp.eq.u32 p, %r_tid, 7; @!p bra DONE; { .param .b64 b; st.param.b64 [b], %rd_o; call.uni __assertfail, (b); } DONE:",
+        );
+    let fault = run(&text, 1, 32, &[out.address], &Options::default()).unwrap_err();
+    assert_eq!((fault.kind, fault.lanes), (FaultKind::Assert, 1 << 7), "{fault}");
 }
 
 #[test]

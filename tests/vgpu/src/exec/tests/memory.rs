@@ -315,8 +315,20 @@ fn copies_land_only_when_waited_for() {
 fn hints_do_nothing() {
     let body = "createpolicy.fractional.L2::evict_first.b64 p, 1.0; prefetch.global.L2 [%rd_i];
          ld.global.L1::no_allocate.L2::cache_hint.u32 x, [%rd_i], p; st.global.cs.L2::cache_hint.u32 [%rd_o], x, p;
-         fence.acq_rel.gpu; membar.cta; fence.proxy.async; nanosleep.u32 20;";
+         fence.acq_rel.gpu; membar.cta; fence.proxy.async; nanosleep.u32 20; prefetchu.L1 [%rd_i];
+         applypriority.global.L2::evict_normal [%rd_i], 128; pmevent 1; griddepcontrol.wait; setmaxnreg.inc.sync.aligned.u32 40;";
     let text = entry(&["i", "o"], ".reg .u64 p; .reg .u32 x;", body);
+    let source = upload(&bytes(256));
+    let out = upload(&[0; 256]);
+    run(&text, 1, 32, &[source.address, out.address], &Options::default()).unwrap();
+    assert!(out.words().into_iter().step_by(2).eq(source.words().into_iter().step_by(2)));
+}
+
+#[test]
+fn uniform_loads_and_clocks() {
+    let body = "ldu.global.u32 x, [%rd_i]; mov.u32 y, %clock; mov.u64 a, %clock64; mov.u64 b, %globaltimer;
+         mov.u64 c, %clock64; setp.gt.u64 p, c, a; @!p trap; st.global.v2.u32 [%rd_o], {x, y};";
+    let text = entry(&["i", "o"], ".reg .pred p; .reg .u32 x, y; .reg .u64 a, b, c;", body);
     let source = upload(&bytes(256));
     let out = upload(&[0; 256]);
     run(&text, 1, 32, &[source.address, out.address], &Options::default()).unwrap();
