@@ -8,8 +8,8 @@ mod sass;
 
 use biomistral_nlu_kernels::{images, table, why_none};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -28,7 +28,7 @@ fn report() -> Result<ExitCode, Failure> {
         println!("{why}");
         return Ok(ExitCode::FAILURE);
     }
-    let tool = nvdisasm();
+    let tool = sass::nvdisasm();
     let scratch = std::env::temp_dir().join(format!("kernel-report-{}.cubin", std::process::id()));
     println!("{:24} {:>6} {:>9} {:>8} {:>7}  inner loop", "kernel", "arch", "registers", "shared", "spilled");
     for image in images() {
@@ -36,7 +36,7 @@ fn report() -> Result<ExitCode, Failure> {
             let loops = match &tool {
                 Some(tool) => {
                     std::fs::write(&scratch, cubin.bytes)?;
-                    sass::inner_loops(&disassembly(tool, &scratch)?)
+                    sass::inner_loops(&sass::disassembly(tool, &scratch)?)
                 }
                 None => BTreeMap::new(),
             };
@@ -60,24 +60,12 @@ fn report() -> Result<ExitCode, Failure> {
 }
 
 fn cubin(file: &Path, name: &str) -> Result<ExitCode, Failure> {
-    let tool = nvdisasm().ok_or("no nvdisasm in $CUDA_HOME, build/cuda or on PATH")?;
-    for (function, (round, opcodes)) in sass::inner_loops(&disassembly(&tool, file)?) {
+    let tool = sass::nvdisasm().ok_or("no nvdisasm in $CUDA_HOME, build/cuda or on PATH")?;
+    for (function, (round, opcodes)) in sass::inner_loops(&sass::disassembly(&tool, file)?) {
         if function.contains(name) {
             println!("{function}: {} HMMA of {}, {:.3}", round.tensor, round.all, round.share());
             println!("    {}", opcodes.iter().map(|(o, n)| format!("{n} {o}")).collect::<Vec<_>>().join(", "));
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn disassembly(tool: &Path, cubin: &Path) -> Result<String, Failure> {
-    Ok(String::from_utf8_lossy(&Command::new(tool).arg("-c").arg(cubin).output()?.stdout).into_owned())
-}
-
-fn nvdisasm() -> Option<PathBuf> {
-    let homes = std::env::var_os("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
-    let fetched = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../build/cuda/bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = homes.into_iter().chain([fetched]).chain(std::env::split_paths(&path));
-    folders.find_map(|folder| Some(folder.join("nvdisasm")).filter(|tool| tool.is_file()))
 }

@@ -7,6 +7,8 @@
 //! with the highest share is reported.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What one round of a loop issues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +60,20 @@ pub fn inner_loops(sass: &str) -> BTreeMap<String, (Round, BTreeMap<String, usiz
         (name, lines) = (next.trim_end_matches(':'), Vec::new());
     }
     found
+}
+
+/// What `nvdisasm -c` prints of a cubin.
+pub fn disassembly(tool: &Path, cubin: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&Command::new(tool).arg("-c").arg(cubin).output()?.stdout).into_owned())
+}
+
+/// `nvdisasm` of `$CUDA_HOME`, of `build/cuda` or on `PATH`.
+pub fn nvdisasm() -> Option<PathBuf> {
+    let homes = std::env::var_os("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
+    let fetched = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../build/cuda/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = homes.into_iter().chain([fetched]).chain(std::env::split_paths(&path));
+    folders.find_map(|folder| Some(folder.join("nvdisasm")).filter(|tool| tool.is_file()))
 }
 
 /// Instructions that are issued one after the other.
