@@ -13,7 +13,7 @@ struct Arguments {
     kernel: String,
     json: bool,
     test: Option<String>,
-    package: String,
+    package: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -27,14 +27,13 @@ fn main() -> ExitCode {
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments =
-        Arguments { kernel: String::new(), json: false, test: None, package: "biomistral-nlu-kernels".into() };
+    let mut arguments = Arguments { kernel: String::new(), json: false, test: None, package: None };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--json" => arguments.json = true,
             "--test" => arguments.test = Some(given.next().ok_or("--test takes a part of a test's name")?),
-            "--package" => arguments.package = given.next().ok_or("--package takes a package's name")?,
+            "--package" => arguments.package = Some(given.next().ok_or("--package takes a package's name")?),
             name if !name.starts_with('-') && arguments.kernel.is_empty() => arguments.kernel = name.into(),
             other => return Err(format!("what is {other}?")),
         }
@@ -63,7 +62,20 @@ fn profile(arguments: &Arguments) -> Result<(), String> {
 fn run(arguments: &Arguments, folder: &Path) -> Result<(), String> {
     let settings = serde_json::json!({"profile_to": folder, "profile_only": arguments.kernel, "quiet": true});
     let mut tests = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    tests.args(["test", "--quiet", "--no-fail-fast", "-p", &arguments.package]).args(&arguments.test);
+    tests.args(["test", "--quiet", "--no-fail-fast"]);
+    match &arguments.package {
+        Some(package) => tests.args(["-p", package]),
+        // The tests of the kernels, built as `make test` builds them, not again with other features.
+        None => tests.args([
+            "--workspace",
+            "--test=attention",
+            "--test=gemm",
+            "--test=product",
+            "--test=rows",
+            "--test=training",
+        ]),
+    };
+    tests.args(&arguments.test);
     let output = tests.env("VGPU", settings.to_string()).stdout(Stdio::piped()).output();
     let output = output.map_err(|error| format!("cargo does not start: {error}"))?;
     if !output.status.success() {
