@@ -89,7 +89,7 @@ fn low_rank_updates() {
     let Some(device) = Device::open("low_rank_updates") else { return };
     verify(&device, &Case::new(Op::Add, 129, 70, 72).lora(3..64, 8, 0).lora(64..129, 16, 0));
     verify(&device, &Case::new(Op::Add, 40, 130, 33).lora(39..40, 65, 0).lora(0..1, 3, 0));
-    verify(&device, &Case::new(Op::Swiglu, 20, 66, 64).lora(0..20, 16, 1).lora(5..9, 40, 0));
+    verify(&device, &Case::new(Op::Swiglu, 20, 66, 64).lora(0..20, 64, 1).lora(5..9, 40, 0));
     let qkv = Case::new(Op::Qkv(2, 1, 40), 30, 0, 48);
     verify(&device, &qkv.lora(2..30, 16, 2).lora(0..30, 8, 0).lora(0..7, 33, 1));
 }
@@ -126,9 +126,10 @@ fn chosen_logits_have_the_bits_of_all_logits() {
         let case = Case { int8, ..Case::new(Op::Logits, m, n, k) };
         let data = case.data();
         let all = data.run(&device, Route::Skinny(0));
-        // Repeated, unordered and single ids; an ask of none; more than a block takes.
+        // Repeated, unordered and single ids; asks of none, one behind all ids; more than a block takes.
         let long: Vec<u32> = (0..n as u32).rev().collect();
-        let asks: [(u32, &[u32]); 5] = [(4, &[149]), (0, &[3, 3, 77, 0]), (2, &[]), (1, &long), (4, &long[..33])];
+        let asks: [(u32, &[u32]); 6] =
+            [(4, &[149]), (0, &[3, 3, 77, 0]), (2, &[]), (1, &long), (4, &long[..33]), (3, &[])];
         let found = data.run_some(&device, &asks);
         let expected = asks.iter().flat_map(|(row, ids)| ids.iter().map(|id| all[*row as usize * n + *id as usize]));
         assert_eq!(bits(&found), bits(&expected.collect::<Vec<_>>()), "int8 {int8}");

@@ -22,6 +22,7 @@ fn rms_norm_agrees_with_f64_and_with_itself() {
     let mut random = Random::new(1);
     for (channels, ldh) in [
         (1, 1),
+        (6, 7),
         (7, 9),
         (7, 8),
         (64, 64),
