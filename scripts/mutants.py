@@ -78,6 +78,9 @@ def mutants(only):
                         continue
                     mutated = code[: found.start()] + found.expand(replacement) + code[found.end() :]
                     name = str(path.relative_to(CU))
+                    if mutated.strip() == ";":  # one of many: named by what follows
+                        rest = (line.split("//")[0].strip() for line in lines[number + 1 :])
+                        mutated = mutated.rstrip() + " // before " + next(line for line in rest if line not in ("", "}") and line[0] != "#")
                     if mutated != code and (not only or only in name or only == kind):
                         yield kind, name, number, code.strip(), mutated
 
