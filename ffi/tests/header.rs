@@ -23,6 +23,25 @@ fn the_committed_header_is_the_generated_one() {
     );
 }
 
+/// Each function says who may call it from which thread, and since when; one that fails, what it returns.
+#[test]
+fn every_function_says_threads_and_version() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include/biomistral_nlu.h");
+    let header = std::fs::read_to_string(path).unwrap();
+    let mut functions = 0;
+    for (at, _) in header.match_indices("\nBMN_API") {
+        let (before, after) = header.split_at(at);
+        let comment = &before[before.rfind("/**").unwrap()..];
+        let name = after.split('(').next().unwrap();
+        assert!(
+            comment.trim_end().ends_with("*/") && comment.contains("Threads: ") && comment.contains("Since 0."),
+            "{name}"
+        );
+        functions += 1;
+    }
+    assert!(functions > 50, "{functions} functions found");
+}
+
 /// The header without the lines from `# Safety` to the end of its comment; what is safe to pass stands there for C too, so the
 /// heading alone goes.
 fn without_safety(header: &str) -> String {

@@ -34,6 +34,7 @@ run() { # RUNTIME CLASSPATH OPTION... -- TEST...: tests, with the library from t
 }
 echo "-- $(java -version 2>&1 | head -n 1), JNA"
 run java $jars/jna.jar -- org.biomistral.nlu.NluTest MllpListenerTest
+cmp <(java -cp "$jar:$tests:$jars/jna.jar" FirstSpan "$model") <("$out/first_c" "$model")
 if [ -n "${BMN_JDK22:-}" ]; then
     native=--enable-native-access=ALL-UNNAMED
     echo "-- Java 25, foreign functions, no JNA"

@@ -1,6 +1,6 @@
 /* Many threads on one model answer what one thread answers, bit by bit, while an adapter is swapped under them; every answer
- * names the adapter that gave it. Arguments: the model, an adapter, another one, threads, rounds. With BMN_MINUTES it goes on so
- * long instead of for some rounds. */
+ * names the adapter that gave it. Arguments: the model, an adapter, another one, threads, swaps. With BMN_MINUTES it goes on so
+ * long instead. */
 #include "check.h"
 #include <pthread.h>
 #include <time.h>
@@ -13,12 +13,9 @@ static const char *const TEXTS[DOCS] = {
 static bmn_model *model;
 static bmn_schema *labels;
 static char *expected[3][DOCS]; /* none, first, second adapter */
-static int rounds;
+static int swapping = 1;
 static time_t until; /* 0: after the rounds */
 
-static int more(int i, int most) {
-    return until ? time(NULL) < until : i < most;
-}
 
 static char *ask(bmn_session *s, const char *adapter, int doc) {
     bmn_run_options o;
@@ -40,7 +37,7 @@ static void *work(void *arg) {
     bmn_session *s = NULL;
     int i, seed = *(int *)arg;
     OK(bmn_session_new(model, &s, err));
-    for (i = 0; more(i, rounds); ++i) {
+    for (i = 0; i < 2 || __atomic_load_n(&swapping, __ATOMIC_RELAXED); ++i) {
         int doc = (seed + i) % DOCS, swapped = (seed + i) % 2;
         char *json = ask(s, swapped ? "swapped" : NULL, doc);
         if (swapped)
@@ -58,12 +55,12 @@ int main(int argc, char **argv) {
     bmn_adapter *adapters[2] = {NULL, NULL};
     bmn_session *s = NULL;
     pthread_t threads[64];
-    int seeds[64], n, i, swaps;
+    int seeds[64], n, i, most;
     uint64_t generation = 0, last = 0;
     CHECK(argc == 6);
     n = atoi(argv[4]);
-    rounds = atoi(argv[5]);
-    CHECK(n >= 1 && n <= 64);
+    most = atoi(argv[5]);
+    CHECK(n >= 1 && n <= 64 && most > 0);
     OK(bmn_runtime_new(NULL, &rt, err));
     OK(bmn_model_open(rt, argv[1], NULL, &model, err));
     labels = schema("{\"labels\": [\"drug\", \"problem\"]}");
@@ -87,15 +84,15 @@ int main(int argc, char **argv) {
         seeds[i] = i;
         CHECK(pthread_create(&threads[i], NULL, work, &seeds[i]) == 0);
     }
-    for (i = 0; more(i, n * rounds * 4); ++i) {
+    for (i = 0; until ? time(NULL) < until : i < most; ++i) {
         const struct timespec moment = {0, 1000000}; /* the lock is the runs' as well */
-        if (until)
-            nanosleep(&moment, NULL);
+        nanosleep(&moment, NULL);
         OK(bmn_model_set_adapter(model, "swapped", adapters[i % 2], &generation, err));
         CHECK(generation == last + 1);
         last = generation;
     }
-    swaps = i;
+    __atomic_store_n(&swapping, 0, __ATOMIC_RELAXED);
+    most = i;
     for (i = 0; i < n; ++i)
         CHECK(pthread_join(threads[i], NULL) == 0);
     OK(bmn_model_remove_adapter(model, "swapped", err));
@@ -108,6 +105,6 @@ int main(int argc, char **argv) {
     bmn_schema_free(labels);
     bmn_model_free(model);
     bmn_runtime_free(rt);
-    printf("threads: ok, %d swaps\n", swaps);
+    printf("threads: ok, %d swaps\n", most);
     return 0;
 }
