@@ -12,6 +12,8 @@
  *    leaves the new fields zero.
  *  - Nothing unwinds, exits, aborts, prints, touches the network, installs a signal handler, or writes a file; training and
  *    merging write in the folder they are given. An internal panic becomes BMN_E_INTERNAL.
+ *  - Any call may also return BMN_E_INVALID_ARGUMENT, BMN_E_ABI (a struct), BMN_E_OUT_OF_MEMORY or BMN_E_INTERNAL. Memory that
+ *    the system refuses comes from a reserve of 32 MiB, and work under way ends with BMN_E_OUT_OF_MEMORY (docs/library.md).
  *  - No log line and no error message holds text of a document.
  *  - The library stays loaded once used: do not dlclose it.
  */
@@ -220,7 +222,7 @@
 #define BMN_E_UNSUPPORTED 7
 
 /**
- * More tokens than the context holds.
+ * More tokens than the context holds, or a text of 2 GiB.
  */
 #define BMN_E_TOO_LONG 8
 
@@ -834,8 +836,9 @@ extern "C" {
 /**
  * Reads a PEFT adapter folder and checks it against `model`. It answers nothing until `bmn_model_set_adapter` names it.
  *
- * On success `*out` is an adapter to free with `bmn_adapter_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_MODEL_FORMAT`,
- * `BMN_E_UNSUPPORTED`. Threads: any. Since 0.1.
+ * On success `*out` is an adapter to free with `bmn_adapter_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT`,
+ * `BMN_E_INVALID_ARGUMENT` (a tensor that does not fit the model's shape), `BMN_E_UNSUPPORTED`. Whether it was made for these
+ * weights is asked when it is set. Threads: any. Since 0.1.
  *
  * `model` is live; `path` is NUL-terminated; `out` points to a place; `err` to a place or is NULL.
  */
@@ -851,7 +854,9 @@ bmn_status bmn_adapter_open(const struct bmn_model *model,
  * with and later ones get this one; every result's provenance names the adapter that gave it.
  *
  * `*generation` (may be NULL) gets a number higher than that of any change before. The adapter handle may be freed
- * afterwards. Errors: `BMN_E_UNSUPPORTED`, `BMN_E_OUT_OF_MEMORY`; the name then stands for what it stood for.
+ * afterwards. Errors: `BMN_E_MODEL_FORMAT` (made for another base model, or a model file that has changed its size),
+ * `BMN_E_UNSUPPORTED` (tuned with other prompts), `BMN_E_IO`, `BMN_E_OUT_OF_MEMORY`, `BMN_E_DEVICE`; the name then stands for
+ * what it stood for.
  * Threads: any, while sessions run. Since 0.1.
  *
  * `model` and `adapter` are live; `name` is NUL-terminated; `generation` points to a place or is NULL; so does `err`.
@@ -963,8 +968,9 @@ void bmn_merge_options_init(struct bmn_merge_options *options,
  *
  * The folder appears whole or not at all, with `merge.json`, which says what it was made of. A base that is a `.gguf` file has
  * no tokenizer that could be copied; that of a folder is.
- * Errors: `BMN_E_INVALID_ARGUMENT` (a folder that exists, weights or shares that make no sense), `BMN_E_NOT_FOUND`, `BMN_E_IO`,
- * `BMN_E_MODEL_FORMAT` (a source that is made for another model, by tensor), `BMN_E_CANCELLED`. Threads: any. Since 0.1.
+ * Errors: `BMN_E_INVALID_ARGUMENT` (a folder that exists, a misshaped tensor, weights or shares that make no sense),
+ * `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT` (a source that is made for another model, by tensor),
+ * `BMN_E_UNSUPPORTED`, `BMN_E_OUT_OF_MEMORY`, `BMN_E_CANCELLED`. Threads: any. Since 0.1.
  *
  * `base`, `folder` and the sources' paths are NUL-terminated; `sources` points to `n` items; `options` is NULL or as large as it
  * says; `err` points to a place or is NULL.
@@ -994,8 +1000,9 @@ void bmn_model_options_init(struct bmn_model_options *options,
  *
  * Weights are memory-mapped: several models of one file, in any number of processes, share their pages.
  * On success `*out` is a model to free with `bmn_model_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT`
- * (a missing, extra or misshaped tensor by name), `BMN_E_UNSUPPORTED`, `BMN_E_INTEGRITY`, `BMN_E_OUT_OF_MEMORY`.
- * Threads: any. Since 0.1.
+ * (a missing or extra tensor by name, or an adapter for another model), `BMN_E_INVALID_ARGUMENT` (a misshaped tensor by name, a
+ * context longer than the model's), `BMN_E_UNSUPPORTED`, `BMN_E_INTEGRITY`, `BMN_E_OUT_OF_MEMORY`, `BMN_E_NO_DEVICE`,
+ * `BMN_E_DEVICE`. Threads: any. Since 0.1.
  *
  * `runtime` is live; `path` is NUL-terminated; `options` is NULL or as large as it says; `out` points to a place; `err` to a
  * place or is NULL.
@@ -1462,12 +1469,12 @@ BMN_API
 const char *bmn_trainer_plan_json(const struct bmn_trainer *trainer);
 
 /**
- * Runs to the end, or returns at once where it is there; `options` may be NULL. The result is then in the folder that `bmn_trainer_output` names, a PEFT adapter for
- * `bmn_adapter_open` or a model for `bmn_model_open`.
+ * Runs to the end, or returns at once where it is there; `options` may be NULL. The result is then in the folder that
+ * `bmn_trainer_output` names, a PEFT adapter for `bmn_adapter_open` or a model for `bmn_model_open`.
  *
  * Errors: `BMN_E_CANCELLED` where it was stopped: everything is saved, and another call goes on, or another trainer opened with
- * `BMN_TRAIN_RESUME`, to the same bits. `BMN_E_INVALID_ARGUMENT` (a loss that is no number or jumps), `BMN_E_IO`: the trainer is
- * then of no more use; its checkpoints are. `BMN_E_BUSY`. Threads: one at a time. Since 0.1.
+ * `BMN_TRAIN_RESUME`, to the same bits. `BMN_E_INVALID_ARGUMENT` (a loss that is no number or jumps), `BMN_E_IO`,
+ * `BMN_E_OUT_OF_MEMORY`, `BMN_E_DEVICE`: the trainer is then of no more use; its checkpoints are. `BMN_E_BUSY`. Threads: one at a time. Since 0.1.
  *
  * `trainer` is live; `options` is NULL or as large as it says; `err` points to a place or is NULL.
  */

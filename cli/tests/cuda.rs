@@ -12,6 +12,7 @@ use biomistral_nlu_train::Trainer;
 use common::{Ran, bmn, run};
 use serde_json::Value;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Runs `bmn ARGS` with the virtual GPU as its driver; `None` after saying that the test is skipped where there are no kernels.
@@ -210,20 +211,28 @@ fn a_plan_covers_what_is_allocated_on_the_gpu() {
     }
     let watch = Cuda::open(&CudaOptions::default()).unwrap();
     let free = || watch.memory().unwrap().0;
-    for (method, dropout, pass_tokens) in [("lora", 0.1, 150), ("full", 0.0, 600)] {
+    for (method, dropout, pass_tokens, answers) in [("lora", 0.1, 150, 1), ("full", 0.0, 600, 0)] {
         let folder = tempfile::tempdir().unwrap();
         fixture::fixture(folder.path(), method, "");
         let mut config = fixture::config(folder.path(), "run");
         (config.run.epochs, config.run.batch, config.run.pass_tokens) = (1, 12, pass_tokens);
-        (config.tuning.dropout, config.run.answers, config.run.device) = (dropout, 0, DeviceChoice::Cuda(0));
-        let (before, mut least) = (free(), u64::MAX);
+        (config.tuning.dropout, config.run.answers, config.run.device) = (dropout, answers, DeviceChoice::Cuda(0));
+        let (before, least) = (free(), AtomicU64::new(u64::MAX));
         let mut trainer = Trainer::new(config, false).unwrap();
-        let mut look = |_| {
-            least = least.min(free());
-            true
-        };
-        trainer.run(&mut look).unwrap();
-        let (used, plan) = (before - least, trainer.plan().clone());
+        let look = || least.fetch_min(free(), Ordering::Relaxed);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // What answers need is there only while they are given.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    look();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            trainer.run(&mut |_| look() > 0).unwrap();
+            done.store(true, Ordering::Relaxed);
+        });
+        let (used, plan) = (before - least.into_inner(), trainer.plan().clone());
         println!("{method}: {used} bytes allocated, {} planned: {:?}", plan.cuda, plan.bytes);
         assert_eq!(plan.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>(), plan.cuda);
         assert!(used <= plan.cuda && plan.cuda < 2 * used, "{method}: {used} of {plan:?}");

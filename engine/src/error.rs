@@ -56,6 +56,12 @@ pub enum Error {
         /// The thing.
         what: String,
     },
+    /// A device that is not there, or that no driver is for.
+    #[error("not supported: {what}")]
+    NoDevice {
+        /// The thing.
+        what: String,
+    },
     /// More tokens than the context holds.
     #[error("{what} needs {need} tokens, the limit is {limit}: {} too many", need.saturating_sub(*limit))]
     TooLong {
@@ -107,6 +113,7 @@ impl Error {
             Error::Format { .. } | Error::OtherBase { .. } => 5,
             Error::Unsupported { .. } => 7,
             Error::TooLong { .. } => 8,
+            Error::NoDevice { .. } => 9,
             Error::OutOfMemory { .. } => 10,
             Error::Device { .. } => 11,
             Error::Cancelled => 12,
@@ -128,6 +135,7 @@ impl Error {
                 Error::OtherBase { adapter: adapter.clone(), want: want.clone(), got: got.clone() }
             }
             Error::Unsupported { what } => Error::Unsupported { what: what.clone() },
+            Error::NoDevice { what } => Error::NoDevice { what: what.clone() },
             Error::TooLong { what, need, limit } => Error::TooLong { what: what.clone(), need: *need, limit: *limit },
             Error::Device { op, code } => Error::Device { op: op.clone(), code: *code },
             Error::OutOfMemory { what, want, free } => {

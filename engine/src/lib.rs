@@ -10,6 +10,7 @@ pub mod device;
 mod error;
 pub mod model;
 pub mod random;
+pub mod reserve;
 pub mod task;
 pub mod text;
 pub mod weights;

@@ -25,8 +25,9 @@ pub(crate) struct Loaded {
 
 /// Reads a PEFT adapter folder and checks it against `model`. It answers nothing until `bmn_model_set_adapter` names it.
 ///
-/// On success `*out` is an adapter to free with `bmn_adapter_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_MODEL_FORMAT`,
-/// `BMN_E_UNSUPPORTED`. Threads: any. Since 0.1.
+/// On success `*out` is an adapter to free with `bmn_adapter_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT`,
+/// `BMN_E_INVALID_ARGUMENT` (a tensor that does not fit the model's shape), `BMN_E_UNSUPPORTED`. Whether it was made for these
+/// weights is asked when it is set. Threads: any. Since 0.1.
 ///
 /// # Safety
 /// `model` is live; `path` is NUL-terminated; `out` points to a place; `err` to a place or is NULL.
@@ -56,7 +57,9 @@ pub unsafe extern "C" fn bmn_adapter_open(
 /// with and later ones get this one; every result's provenance names the adapter that gave it.
 ///
 /// `*generation` (may be NULL) gets a number higher than that of any change before. The adapter handle may be freed
-/// afterwards. Errors: `BMN_E_UNSUPPORTED`, `BMN_E_OUT_OF_MEMORY`; the name then stands for what it stood for.
+/// afterwards. Errors: `BMN_E_MODEL_FORMAT` (made for another base model, or a model file that has changed its size),
+/// `BMN_E_UNSUPPORTED` (tuned with other prompts), `BMN_E_IO`, `BMN_E_OUT_OF_MEMORY`, `BMN_E_DEVICE`; the name then stands for
+/// what it stood for.
 /// Threads: any, while sessions run. Since 0.1.
 ///
 /// # Safety

@@ -13,6 +13,10 @@
 
 #![allow(non_camel_case_types)]
 
+/// Memory that the system refuses comes from a reserve, and calls end with an error instead of ending the host.
+#[global_allocator]
+static MEMORY: engine::reserve::Reserve = engine::reserve::Reserve;
+
 mod adapter;
 mod cancel;
 mod error;

@@ -9,6 +9,9 @@ use crate::status::*;
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Bytes of a text that the engine counts in; a longer one is refused before it is read.
+const LONGEST: usize = i32::MAX as usize;
+
 /// Text as the caller gives it: `len` bytes of UTF-8 at `ptr`, no final NUL needed.
 ///
 /// An empty text may have a NULL `ptr`.
@@ -108,6 +111,10 @@ pub(crate) unsafe fn slice<'a, T>(ptr: *const T, len: usize, what: &str) -> Resu
 pub(crate) unsafe fn text<'a>(text: bmn_str, what: &str) -> Result<&'a str, Failure> {
     // SAFETY: the caller's promise.
     let bytes = unsafe { slice(text.ptr.cast::<u8>(), text.len, what) }?;
+    if bytes.len() > LONGEST {
+        let why = format!("{what}: expected at most {LONGEST} bytes, found {}", bytes.len());
+        return Err(Failure::new(BMN_E_TOO_LONG, why));
+    }
     std::str::from_utf8(bytes).map_err(|e| {
         Failure::new(BMN_E_INVALID_UTF8, format!("{what}: expected UTF-8, found another byte at {}", e.valid_up_to()))
     })

@@ -85,8 +85,9 @@ pub unsafe extern "C" fn bmn_merge_options_init(options: *mut bmn_merge_options,
 ///
 /// The folder appears whole or not at all, with `merge.json`, which says what it was made of. A base that is a `.gguf` file has
 /// no tokenizer that could be copied; that of a folder is.
-/// Errors: `BMN_E_INVALID_ARGUMENT` (a folder that exists, weights or shares that make no sense), `BMN_E_NOT_FOUND`, `BMN_E_IO`,
-/// `BMN_E_MODEL_FORMAT` (a source that is made for another model, by tensor), `BMN_E_CANCELLED`. Threads: any. Since 0.1.
+/// Errors: `BMN_E_INVALID_ARGUMENT` (a folder that exists, a misshaped tensor, weights or shares that make no sense),
+/// `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT` (a source that is made for another model, by tensor),
+/// `BMN_E_UNSUPPORTED`, `BMN_E_OUT_OF_MEMORY`, `BMN_E_CANCELLED`. Threads: any. Since 0.1.
 ///
 /// # Safety
 /// `base`, `folder` and the sources' paths are NUL-terminated; `sources` points to `n` items; `options` is NULL or as large as it

@@ -92,8 +92,9 @@ pub unsafe extern "C" fn bmn_model_options_init(options: *mut bmn_model_options,
 ///
 /// Weights are memory-mapped: several models of one file, in any number of processes, share their pages.
 /// On success `*out` is a model to free with `bmn_model_free`. Errors: `BMN_E_NOT_FOUND`, `BMN_E_IO`, `BMN_E_MODEL_FORMAT`
-/// (a missing, extra or misshaped tensor by name), `BMN_E_UNSUPPORTED`, `BMN_E_INTEGRITY`, `BMN_E_OUT_OF_MEMORY`.
-/// Threads: any. Since 0.1.
+/// (a missing or extra tensor by name, or an adapter for another model), `BMN_E_INVALID_ARGUMENT` (a misshaped tensor by name, a
+/// context longer than the model's), `BMN_E_UNSUPPORTED`, `BMN_E_INTEGRITY`, `BMN_E_OUT_OF_MEMORY`, `BMN_E_NO_DEVICE`,
+/// `BMN_E_DEVICE`. Threads: any. Since 0.1.
 ///
 /// # Safety
 /// `runtime` is live; `path` is NUL-terminated; `options` is NULL or as large as it says; `out` points to a place; `err` to a

@@ -19,7 +19,7 @@ pub const BMN_E_MODEL_FORMAT: i32 = 5;
 pub const BMN_E_INTEGRITY: i32 = 6;
 /// Something this library does not do.
 pub const BMN_E_UNSUPPORTED: i32 = 7;
-/// More tokens than the context holds.
+/// More tokens than the context holds, or a text of 2 GiB.
 pub const BMN_E_TOO_LONG: i32 = 8;
 /// No such device, or no driver for it.
 pub const BMN_E_NO_DEVICE: i32 = 9;

@@ -496,17 +496,26 @@ pub unsafe extern "C" fn bmn_similar(
     }
 }
 
+/// A text of the caller, copied. It may be as large as the caller likes, so the copy is asked for.
+fn copied(text: &str) -> Result<String, Failure> {
+    let mut copy = String::new();
+    let short = |_| engine::Error::OutOfMemory { what: "a copy of a text".into(), want: text.len() as u64, free: 0 };
+    copy.try_reserve_exact(text.len()).map_err(short)?;
+    copy.push_str(text);
+    Ok(copy)
+}
+
 /// # Safety
 /// `text` names memory that is there; so for the readers below.
 unsafe fn document(text: bmn_str) -> Result<(Document, String), Failure> {
     // SAFETY: the caller's promise.
-    let text = unsafe { memory::text(text, "document") }?.to_owned();
-    Ok((Document { id: String::new(), text: text.clone() }, text))
+    let text = unsafe { memory::text(text, "document") }?;
+    Ok((Document { id: String::new(), text: copied(text)? }, copied(text)?))
 }
 
 unsafe fn related(item: &bmn_relate_doc) -> Result<(RelateDocument, String), Failure> {
     // SAFETY: the caller's promise, here and below.
-    let text = unsafe { memory::text(item.text, "document") }?.to_owned();
+    let text = unsafe { memory::text(item.text, "document") }?;
     let read = |mention: &bmn_mention| {
         // SAFETY: as above.
         let label = unsafe { memory::string(mention.label, "mention.label") }?.to_owned();
@@ -521,19 +530,19 @@ unsafe fn related(item: &bmn_relate_doc) -> Result<(RelateDocument, String), Fai
             Some(mentions.iter().map(read).collect::<Result<Vec<_>, Failure>>()?)
         }
     };
-    Ok((RelateDocument { id: String::new(), text: text.clone(), entities }, text))
+    Ok((RelateDocument { id: String::new(), text: copied(text)?, entities }, copied(text)?))
 }
 
 unsafe fn question(item: &bmn_question) -> Result<(Question, String), Failure> {
     // SAFETY: the caller's promise, for each text.
     unsafe {
         let options = memory::slice(item.options, item.n_options, "options")?;
-        let options = options.iter().map(|option| memory::text(*option, "option").map(str::to_owned));
+        let options = options.iter().map(|option| copied(memory::text(*option, "option")?));
         let context = memory::text(item.context, "context")?;
         let question = Question {
             id: String::new(),
-            question: Some(memory::text(item.question, "question")?.to_owned()),
-            context: (!context.is_empty()).then(|| context.to_owned()),
+            question: Some(copied(memory::text(item.question, "question")?)?),
+            context: (!context.is_empty()).then(|| copied(context)).transpose()?,
             options: options.collect::<Result<_, _>>()?,
         };
         Ok((question, String::new()))
@@ -543,8 +552,8 @@ unsafe fn question(item: &bmn_question) -> Result<(Question, String), Failure> {
 unsafe fn inference(item: &bmn_pair) -> Result<(Inference, String), Failure> {
     // SAFETY: the caller's promise, for each text.
     unsafe {
-        let premise = memory::text(item.a, "premise")?.to_owned();
-        let hypothesis = memory::text(item.b, "hypothesis")?.to_owned();
+        let premise = copied(memory::text(item.a, "premise")?)?;
+        let hypothesis = copied(memory::text(item.b, "hypothesis")?)?;
         Ok((Inference { id: String::new(), premise, hypothesis }, String::new()))
     }
 }
@@ -552,8 +561,8 @@ unsafe fn inference(item: &bmn_pair) -> Result<(Inference, String), Failure> {
 unsafe fn compared(item: &bmn_pair) -> Result<(TextPair, String), Failure> {
     // SAFETY: the caller's promise, for each text.
     unsafe {
-        let text1 = memory::text(item.a, "first text")?.to_owned();
-        let text2 = memory::text(item.b, "second text")?.to_owned();
+        let text1 = copied(memory::text(item.a, "first text")?)?;
+        let text2 = copied(memory::text(item.b, "second text")?)?;
         Ok((TextPair { id: String::new(), text1, text2 }, String::new()))
     }
 }

@@ -37,6 +37,7 @@ fn every_status_of_the_engine_has_a_name() {
         engine::Error::invalid("x"),
         engine::Error::format("x", "y"),
         engine::Error::unsupported("x"),
+        engine::Error::NoDevice { what: "x".into() },
         engine::Error::internal("x"),
         engine::Error::Cancelled,
         engine::Error::TimedOut,

@@ -256,12 +256,12 @@ pub unsafe extern "C" fn bmn_trainer_plan_json(trainer: *const bmn_trainer) -> *
     unsafe { memory::handle(trainer, "trainer") }.map_or(std::ptr::null(), |trainer| trainer.plan.as_ptr())
 }
 
-/// Runs to the end, or returns at once where it is there; `options` may be NULL. The result is then in the folder that `bmn_trainer_output` names, a PEFT adapter for
-/// `bmn_adapter_open` or a model for `bmn_model_open`.
+/// Runs to the end, or returns at once where it is there; `options` may be NULL. The result is then in the folder that
+/// `bmn_trainer_output` names, a PEFT adapter for `bmn_adapter_open` or a model for `bmn_model_open`.
 ///
 /// Errors: `BMN_E_CANCELLED` where it was stopped: everything is saved, and another call goes on, or another trainer opened with
-/// `BMN_TRAIN_RESUME`, to the same bits. `BMN_E_INVALID_ARGUMENT` (a loss that is no number or jumps), `BMN_E_IO`: the trainer is
-/// then of no more use; its checkpoints are. `BMN_E_BUSY`. Threads: one at a time. Since 0.1.
+/// `BMN_TRAIN_RESUME`, to the same bits. `BMN_E_INVALID_ARGUMENT` (a loss that is no number or jumps), `BMN_E_IO`,
+/// `BMN_E_OUT_OF_MEMORY`, `BMN_E_DEVICE`: the trainer is then of no more use; its checkpoints are. `BMN_E_BUSY`. Threads: one at a time. Since 0.1.
 ///
 /// # Safety
 /// `trainer` is live; `options` is NULL or as large as it says; `err` points to a place or is NULL.

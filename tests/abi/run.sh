@@ -40,8 +40,14 @@ for std in c++11 c++14 c++17 c++20; do
     c++ -std=$std $warn -fsyntax-only -DBMN_NO_EXCEPTIONS -fno-exceptions tests/abi/cpp/wrapper.cpp
 done
 
+say "lines of the first programs: at most 25 in C, 12 in C++, 12 in Java"
+lines() { [ "$(grep -cvE '^ *(//.*|\* *|/\*.*|\*/)?$' "$1")" -le "$2" ] || { echo "$1 has more than $2 lines"; exit 1; }; }
+lines examples/c/first_span.c 25
+lines examples/cpp/first_span.cpp 12
+lines examples/java/FirstSpan.java 12
+
 say "programs"
-for name in hostile tasks threads life faults training device; do
+for name in hostile tasks threads life faults training device memory core; do
     cc -std=c99 -D_POSIX_C_SOURCE=200809L $warn "tests/abi/c/$name.c" -o "$out/$name" $link -ldl
 done
 c++ -std=c++11 $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper11" $link
@@ -62,11 +68,16 @@ cp -r "$out/tiny/model" "$out/broken"
 "$out/faults" "$out/broken" "$model"
 "$out/training" "$out/tiny" "$out/tiny/adapter" "$out/made"
 "$out/device" "$out/tiny/model" "$lib/libvgpu.so"
+rm -rf "$out/tiny/run-train"
+"$out/memory" "$out/tiny" "$out/tiny/adapter" "$out/made"
+"$out/memory" "$model"
+rm -rf "$out/core_folder" && mkdir "$out/core_folder"
+"$out/core" "$model" "$out/core_folder"
 "$out/wrapper11" "$model" "$out/tiny" "$out/made11"
 "$out/wrapper20" "$model" "$out/tiny" "$out/made20"
 cmp <("$out/first_c" "$model") <("$out/first_cpp" "$model")
 # BMN_MINUTES=5: 64 threads for so long.
-"$out/threads" "$model" "$out/adapter1" "$out/adapter2" "${THREADS:-$([ -n "${BMN_MINUTES:-}" ] && echo 64 || echo 8)}" "${ROUNDS:-3}"
+"$out/threads" "$model" "$out/adapter1" "$out/adapter2" "${THREADS:-$([ -n "${BMN_MINUTES:-}" ] && echo 64 || echo 8)}" "${SWAPS:-1000}"
 
 say "sanitizers"
 # They watch the programs, and the library where it allocates, frees and copies. ThreadSanitizer would need the library and
@@ -74,6 +85,9 @@ say "sanitizers"
 for kind in address undefined; do
     cc -std=c99 -D_POSIX_C_SOURCE=200809L -fsanitize=$kind -fno-sanitize-recover=all $warn tests/abi/c/hostile.c -o "$out/hostile_$kind" $link
     "$out/hostile_$kind" "$model"
+    c++ -std=c++17 -fsanitize=$kind -fno-sanitize-recover=all $warn tests/abi/cpp/wrapper.cpp -o "$out/wrapper_$kind" $link
+    rm -rf "$out/tiny/run-train" "$out/made_$kind" && mkdir "$out/made_$kind"
+    "$out/wrapper_$kind" "$model" "$out/tiny" "$out/made_$kind"
 done
 
 say "valgrind"

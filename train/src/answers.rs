@@ -113,7 +113,7 @@ fn common(given: &[String], wanted: &[String]) -> usize {
 }
 
 /// Asks what `examples` ask, each framed with the text `before` its answer, and scores the answers, all together under "" and
-/// by group. An answer that does not fit into the model's context is a wrong one.
+/// by group. An answer that does not fit into the decoder's context is a wrong one.
 pub fn score(
     decoder: &mut Decoder,
     tokenizer: &Arc<Tokenizer>,

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use biomistral_nlu::device::DeviceChoice;
 use biomistral_nlu::model::training::{LoraOptions, Tuning};
-use biomistral_nlu::weights::TARGETS;
+use biomistral_nlu::weights::{ModelConfig, TARGETS};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -256,6 +256,11 @@ impl Config {
         }
         config.check(name)?;
         Ok(config)
+    }
+
+    /// Tokens of the context that a validation record is answered in: as many for the answer as for its question.
+    pub(crate) fn answer_tokens(&self, model: &ModelConfig) -> usize {
+        (2 * self.max_tokens).min(model.max_positions)
     }
 
     fn check(&self, name: &str) -> Result<()> {

@@ -32,7 +32,7 @@ pub struct Plan {
 impl Plan {
     /// Of `config` for a model of shape `model` on `data`.
     pub fn new(config: &Config, model: &ModelConfig, data: &Data) -> Result<Self> {
-        let tuning = config.tuning();
+        let (tuning, shape) = (config.tuning(), model);
         let all: u64 = model.tensors().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
         let tuned = match &tuning {
             Tuning::Full { .. } => all,
@@ -50,10 +50,13 @@ impl Plan {
         let longest = data.examples.iter().map(|example| example.tokens.len()).max().unwrap_or(0);
         let t = config.run.pass_tokens.max(longest);
         let [here, there] = [Spacing::CPU, Spacing::CUDA].map(|on| TrainingMemory::new(model, &tuning, t, on));
-        let memory = if matches!(config.run.device, DeviceChoice::Cuda(_)) { there } else { here };
+        let cuda = matches!(config.run.device, DeviceChoice::Cuda(_));
+        let (memory, on) = if cuda { (there, Spacing::CUDA) } else { (here, Spacing::CPU) };
         let kept = ((config.run.activations_mib << 20) / memory.block.max(1)).min(model.layers as u64);
         let activations = |of: TrainingMemory| of.block * (kept + u64::from(kept < model.layers as u64)) + of.streams;
-        let bytes = |of: TrainingMemory| {
+        let asked = config.run.answers > 0 && !config.validation.is_empty();
+        let bytes = |of: TrainingMemory, on: Spacing| {
+            let answers = TrainingMemory::answers(shape, &tuning, config.answer_tokens(shape), on);
             let TrainingMemory { model, gradients, optimiser, scratch, .. } = of;
             [
                 ("model", model),
@@ -61,6 +64,7 @@ impl Plan {
                 ("optimiser", optimiser),
                 ("activations", activations(of)),
                 ("scratch", scratch),
+                ("answers", if asked { answers } else { 0 }),
             ]
         };
         let labelled = data.examples.iter().map(Example::labelled).sum();
@@ -69,8 +73,8 @@ impl Plan {
             tokens: (data.examples.iter().map(|example| example.tokens.len()).sum(), labelled),
             steps: config.run.epochs * data.steps(config.run.batch),
             parameters: (all, tuned),
-            bytes: bytes(memory).to_vec(),
-            cuda: bytes(there).iter().map(|(_, bytes)| bytes).sum(),
+            bytes: bytes(memory, on).to_vec(),
+            cuda: bytes(there, Spacing::CUDA).iter().map(|(_, bytes)| bytes).sum(),
             kept: (kept as usize, model.layers),
             operations: config.run.epochs as f64 * operations(model, data, tuned, kept, full),
         })

@@ -192,6 +192,7 @@ impl Trainer {
 
     /// Loss and number of tokens of a step.
     fn one_step(&mut self, number: u64, rate: f64, guard: &mut Guard) -> Result<(f64, usize)> {
+        biomistral_nlu::reserve::check()?;
         let Config { seed, run, optimiser, .. } = &self.config;
         let chosen = self.data.batch(number, run.batch, *seed);
         let batch: Vec<&Example> = chosen.iter().map(|&i| &self.data.examples[i]).collect();
@@ -260,7 +261,8 @@ impl Trainer {
         let chosen: Vec<&Example> = (0..take).map(|i| asked[i * asked.len() / take]).collect();
         let parts = self.learner.adapter()?;
         let adapter = if parts.is_empty() { None } else { Some(model.load_adapter(&parts)?) };
-        let options = DecoderOptions { scores: Scores::None, ..DecoderOptions::new(model.config()) };
+        let max_positions = self.config.answer_tokens(model.config());
+        let options = DecoderOptions { max_positions, scores: Scores::None, ..DecoderOptions::new(model.config()) };
         let mut decoder = Decoder::new(model.clone().session()?, options);
         let (tokenizer, terminator) = self.encoder.decoding();
         let scores = answers::score(&mut decoder, tokenizer, terminator, adapter, &chosen);
@@ -291,7 +293,7 @@ impl Trainer {
                 remove(&folder)?;
                 let parts = self.learner.adapter()?;
                 let (stabilised, id) = (options.rank_stabilised, self.base.base_id()?);
-                write_adapter(&folder, config, &parts, options.alpha, stabilised, &model, &id)?;
+                write_adapter(&folder, config, &parts, options.alpha, stabilised, &model, id)?;
                 Ok(Outcome::Done(folder))
             }
             Method::Full => {

@@ -72,7 +72,7 @@ fn interrupted_runs_end_in_the_same_bits() {
         if method == "lora" {
             let base = Checkpoint::open(&folder.path().join("model")).unwrap();
             let adapter = base.adapter(&through).unwrap();
-            assert_eq!(adapter.base(), Some(base.base_id().unwrap().as_str()));
+            assert_eq!(adapter.base(), Some(base.base_id().unwrap()));
             assert_eq!((adapter.parts().len(), adapter.rank(), adapter.parts()[0].scale), (14, 4, 2.0));
             assert!(adapter.parts().iter().all(|part| part.b.iter().any(|b| b.to_f32() != 0.0)));
         } else {
@@ -145,7 +145,8 @@ fn an_adapter_is_refused_by_another_model_of_the_same_shape() {
         ..EngineOptions::default()
     };
     let named = |error: Error| {
-        let [want, got] = [base.path(), &other].map(|path| Checkpoint::open(path).unwrap().base_id().unwrap());
+        let [want, got] =
+            [base.path(), &other].map(|path| Checkpoint::open(path).unwrap().base_id().unwrap().to_owned());
         let text = error.to_string();
         let both = text.contains(&want) && text.contains(&got) && text.contains("adapter_model.safetensors");
         assert!(matches!(error, Error::OtherBase { .. }) && both, "{text}");
@@ -172,6 +173,16 @@ fn an_adapter_is_refused_by_another_model_of_the_same_shape() {
     merge(base.path(), "merged", 1.0).unwrap();
     merge(&folder.path().join("merged"), "back", -1.0).unwrap();
     assert!(!folder.path().join("refused").exists());
+    // The model is asked when the first adapter comes: what was loaded, not what lies in its place by then; and a file that was
+    // cut short is told, not read.
+    let alone = |model: &Path| Engine::open(&EngineOptions { adapters: BTreeMap::new(), ..options(model) }).unwrap();
+    let (late, cut) = (alone(base.path()), alone(&folder.path().join("merged")));
+    std::fs::rename(other.join("model.safetensors"), base.path().join("model.safetensors")).unwrap();
+    assert!(late.set_adapter("late", &read, ModelSettings::default()).is_ok());
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("merged/model.safetensors")).unwrap();
+    file.set_len(100).unwrap();
+    let error = cut.set_adapter("cut", &read, ModelSettings::default()).unwrap_err();
+    assert!(error.code() == 5 && error.to_string().contains("as when it was opened"), "{error}");
 }
 
 #[test]

@@ -15,8 +15,9 @@ pub struct Halt {
 }
 
 impl Halt {
-    /// Whether to go on.
+    /// Whether to go on; not where memory has run out either.
     pub fn check(&self) -> Result<()> {
+        crate::reserve::check()?;
         if self.flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
             return Err(Error::Cancelled);
         }

@@ -2,7 +2,7 @@
 
 use crate::device::{Device, LoraPart};
 use crate::weights::{AdapterPart, HostMatrix, MatrixData, ModelConfig};
-use crate::{Error, Result};
+use crate::{Error, Result, reserve};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -80,11 +80,14 @@ impl<D: Device> Adapter<D> {
                 .get_mut(part.layer)
                 .map(|l| &mut l[projection as usize])
                 .ok_or_else(|| Error::shape("adapter layers", config.layers, part.layer + 1))?;
-            let host =
-                |values: &[half::bf16], rows, cols| HostMatrix { data: MatrixData::Owned(values.to_vec()), rows, cols };
+            let host = |values: &[half::bf16], rows, cols| -> Result<HostMatrix> {
+                let mut copy = reserve::room(values.len())?;
+                copy.extend_from_slice(values);
+                Ok(HostMatrix { data: MatrixData::Owned(copy), rows, cols })
+            };
             *slot = Some(Part {
-                a: device.matrix_bf16(host(&part.a, part.rank, k))?,
-                b: device.matrix_bf16(host(&part.b, n, part.rank))?,
+                a: device.matrix_bf16(host(&part.a, part.rank, k)?)?,
+                b: device.matrix_bf16(host(&part.b, n, part.rank)?)?,
                 scale: part.scale,
             });
         }

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::{AdapterId, LanguageModel, ModelSession};
 use crate::device::{Attention, Device, Layout, Linear, RopeTable, RowSelection};
 use crate::weights::{AdapterPart, Checkpoint, EMBEDDING, HostMatrix, MatrixData, ModelConfig};
-use crate::{Error, Result};
+use crate::{Error, Result, reserve};
 use half::bf16;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -91,7 +91,7 @@ impl<D: Device> Mistral<D> {
                 let (rows, cols) = p.shape(&config);
                 let mut host = checkpoint.matrix(&name(p.name()), rows, cols)?;
                 if let Some(part) = merge.iter().find(|m| m.layer == layer && p.name().ends_with(m.target)) {
-                    host = merged(&host, part);
+                    host = merged(&host, part)?;
                 }
                 matrix(host)
             };
@@ -219,14 +219,13 @@ impl<D: Device> LanguageModel for Mistral<D> {
 }
 
 /// `bf16(W + scale·B·A)`, `W: [N, K]`.
-fn merged(w: &HostMatrix, part: &AdapterPart) -> HostMatrix {
-    let mut row = vec![0f32; w.cols];
-    let mut out = Vec::with_capacity(w.rows * w.cols);
+fn merged(w: &HostMatrix, part: &AdapterPart) -> Result<HostMatrix> {
+    let (mut row, mut out) = (vec![0f32; w.cols], reserve::room(w.rows * w.cols)?);
     for n in 0..w.rows {
         part.product_row(n, &mut row);
         out.extend(w.data[n * w.cols..][..w.cols].iter().zip(&row).map(|(w, y)| bf16::from_f32(w.to_f32() + y)));
     }
-    HostMatrix { data: MatrixData::Owned(out), rows: w.rows, cols: w.cols }
+    Ok(HostMatrix { data: MatrixData::Owned(out), rows: w.rows, cols: w.cols })
 }
 
 /// `cos, sin (p · theta^(-2i/D))`, angles in f64.
@@ -235,8 +234,8 @@ fn rope_table<D: Device>(device: &D, config: &ModelConfig) -> Result<RopeTable<D
     let frequency: Vec<f64> =
         (0..half).map(|i| config.rope_theta.powf(-2.0 * i as f64 / config.head_dim as f64)).collect();
     let table = |f: fn(f64) -> f64| -> Result<D::Buffer<f32>> {
-        let values: Vec<f32> =
-            (0..config.max_positions).flat_map(|p| frequency.iter().map(move |w| f(p as f64 * w) as f32)).collect();
+        let mut values: Vec<f32> = reserve::room(config.max_positions * half)?;
+        (0..config.max_positions).for_each(|p| values.extend(frequency.iter().map(|w| f(p as f64 * w) as f32)));
         let mut buffer = device.buffer(values.len())?;
         device.write(&mut buffer, 0, &values)?;
         Ok(buffer)

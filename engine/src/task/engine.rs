@@ -10,7 +10,7 @@ use crate::device::{DeviceChoice, WeightStorage};
 use crate::model::{self, AdapterId, LanguageModel, Opening, Placement};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::{Checkpoint, PeftAdapter};
-use crate::{Error, Result};
+use crate::{Error, Result, reserve};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -128,8 +128,8 @@ pub struct Engine {
     pub(crate) spans: Arc<SpanCache>,
     pub(crate) context: usize,
     weights: String,
-    /// What adapters remember of it.
-    base: Option<String>,
+    /// Where it came from: adapters remember the model they were made for.
+    base: Option<Checkpoint>,
     zephyr: Frame,
     own: Option<Frame>,
     settings: ModelSettings,
@@ -159,8 +159,11 @@ impl Engine {
 
     /// As [`Engine::open`], telling the plan of the device's memory and how far the weights are.
     pub fn open_with(options: &EngineOptions, tell: &mut dyn FnMut(Opening<'_>)) -> Result<Self> {
+        reserve::check()?;
         let checkpoint = Checkpoint::open(&options.model)?;
+        reserve::check()?;
         let tokenizer = Arc::new(Tokenizer::open(&options.model)?);
+        reserve::check()?;
         let mut settings = ModelSettings::open(folder(&options.model))?;
         let mut weights = checkpoint.id()?;
         let merged = options.merge.as_deref().map(|path| checkpoint.adapter(path)).transpose()?;
@@ -180,7 +183,6 @@ impl Engine {
         let template = ChatTemplate::of_model(&options.model)?;
         let mut engine = Self::from_parts(EngineParts { model, tokenizer, weights, template, settings })?;
         engine.template = options.template;
-        engine.base = Some(checkpoint.base_id()?);
         if let Some(context) = options.context {
             if context == 0 || context > engine.context {
                 let most = engine.context;
@@ -192,6 +194,7 @@ impl Engine {
             let adapter = checkpoint.adapter(path)?;
             engine.set_adapter(name, &adapter, ModelSettings::open(path)?)?;
         }
+        engine.base = Some(checkpoint);
         Ok(engine)
     }
 
@@ -205,8 +208,8 @@ impl Engine {
     /// prompts, and what the device lacks; the name then stands for what it stood for.
     pub fn set_adapter(&self, name: &str, adapter: &PeftAdapter, settings: ModelSettings) -> Result<u64> {
         settings.check(&self.prompts)?;
-        if let Some(base) = &self.base {
-            adapter.check_base(base)?;
+        if let Some(base) = self.base.as_ref().filter(|_| adapter.base().is_some()) {
+            adapter.check_base(base.base_id()?)?;
         }
         let id = self.model.load_adapter(adapter.parts())?;
         let model = Arc::clone(&self.model);

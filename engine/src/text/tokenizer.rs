@@ -126,6 +126,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Invalid`] where the vocabulary has no token for a byte of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        crate::reserve::check()?;
         let mut out = Vec::with_capacity(text.len() / 3 + 2);
         self.encode_segment(text, true, &mut out)?;
         Ok(out)
@@ -137,6 +138,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_segments(&self, segments: &[Segment]) -> Result<Vec<u32>> {
+        crate::reserve::check()?;
         let mut out = Vec::new();
         for (i, segment) in super::segment::joined(segments).iter().enumerate() {
             match segment {

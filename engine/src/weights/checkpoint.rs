@@ -7,9 +7,10 @@ use crate::{Error, Result};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Values converted per task: some tens of microseconds of work.
 const TASK: usize = 1 << 16;
@@ -18,6 +19,8 @@ const TASK: usize = 1 << 16;
 pub(super) struct StoredFile {
     pub path: PathBuf,
     pub map: Arc<Mmap>,
+    /// What is mapped, whatever has been put in its place.
+    pub file: File,
 }
 
 /// A model folder (`config.json` and `*.safetensors`) or a GGUF file: opened, not loaded.
@@ -32,6 +35,8 @@ pub struct Checkpoint {
     /// Rows of q and k lie in GGUF's interleaved order.
     interleaved: bool,
     arena: Arena,
+    /// [`Checkpoint::base_id`], once it was asked for.
+    pub(super) base: OnceLock<String>,
 }
 
 impl Checkpoint {
@@ -44,7 +49,7 @@ impl Checkpoint {
             let config = ModelConfig::read_json(&path.join("config.json"))?;
             let (mut files, mut tensors) = (Vec::new(), Vec::new());
             for file in safetensors::open_folder(path)? {
-                files.push(StoredFile { path: file.path, map: file.map });
+                files.push(StoredFile { path: file.path, map: file.map, file: file.file });
                 tensors.extend(file.tensors);
             }
             return Self::of(path, config, files, tensors, false);
@@ -57,7 +62,8 @@ impl Checkpoint {
                 ..tensor.clone()
             });
             let tensors = renamed.collect();
-            let file = StoredFile { path: path.into(), map: gguf.map().clone() };
+            let (map, file) = gguf.into_file();
+            let file = StoredFile { path: path.into(), map, file };
             return Self::of(path, config, vec![file], tensors, true);
         }
         Err(Error::format(path.display().to_string(), "expected a model folder or a GGUF file"))
@@ -76,7 +82,15 @@ impl Checkpoint {
                 return Err(Error::format(path.display().to_string(), format!("tensor {} is stored twice", twin.name)));
             }
         }
-        Ok(Checkpoint { path: path.into(), config, files, tensors, interleaved, arena: Arena::default() })
+        Ok(Checkpoint {
+            path: path.into(),
+            config,
+            files,
+            tensors,
+            interleaved,
+            arena: Arena::default(),
+            base: OnceLock::new(),
+        })
     }
 
     /// The folder or file this was opened from.
@@ -166,7 +180,7 @@ impl Checkpoint {
     pub fn adapter(&self, folder: &Path) -> Result<PeftAdapter> {
         let adapter = PeftAdapter::open(folder, &self.config)?;
         if adapter.base().is_some() {
-            adapter.check_base(&self.base_id()?)?;
+            adapter.check_base(self.base_id()?)?;
         }
         Ok(adapter)
     }

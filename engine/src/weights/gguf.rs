@@ -9,6 +9,7 @@ use super::{DType, TensorInfo};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ impl TextList {
 pub struct Gguf {
     name: String,
     map: Arc<Mmap>,
+    file: File,
     metadata: BTreeMap<String, GgufValue>,
     tensors: Vec<TensorInfo>,
 }
@@ -76,10 +78,10 @@ impl Gguf {
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] where the file is truncated, inconsistent or no GGUF of version 2 or 3.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = map_file(path)?;
+        let (map, file) = map_file(path)?;
         let name = path.display().to_string();
         let (metadata, tensors) = read_header(&map).map_err(|why| Error::format(&name, why))?;
-        Ok(Gguf { name, map, metadata, tensors })
+        Ok(Gguf { name, map, file, metadata, tensors })
     }
 
     /// The file's path, for errors.
@@ -97,8 +99,9 @@ impl Gguf {
         &self.tensors
     }
 
-    pub(super) fn map(&self) -> &Arc<Mmap> {
-        &self.map
+    /// The file, mapped and open.
+    pub(super) fn into_file(self) -> (Arc<Mmap>, File) {
+        (self.map, self.file)
     }
 
     /// The text at `key`, `None` where absent.

@@ -56,11 +56,19 @@ impl Checkpoint {
     /// the same.
     ///
     /// Fine-tuning moves every row that it uses, so it tells the models of a family apart. It sees neither a change made on
-    /// purpose in other rows nor the numbers of the configuration that are no shapes.
+    /// purpose in other rows nor the numbers of the configuration that are no shapes. Read once, when it is first asked for.
     ///
     /// # Errors
     /// As [`Checkpoint::check_complete`], and [`Error::Format`] where a file has changed its size since it was opened.
-    pub fn base_id(&self) -> Result<String> {
+    pub fn base_id(&self) -> Result<&str> {
+        if let Some(id) = self.base.get() {
+            return Ok(id);
+        }
+        let id = self.read_base_id()?;
+        Ok(self.base.get_or_init(|| id))
+    }
+
+    fn read_base_id(&self) -> Result<String> {
         self.files.iter().try_for_each(unchanged)?;
         let mut hash = Sha256::new();
         for (name, shape) in self.config().tensors() {
@@ -106,7 +114,7 @@ impl Checkpoint {
 
 /// Reading beyond the end of a file that has been shortened would end the process.
 fn unchanged(file: &StoredFile) -> Result<()> {
-    let now = std::fs::metadata(&file.path).map_err(|e| Error::io(&file.path, e))?.len();
+    let now = file.file.metadata().map_err(|e| Error::io(&file.path, e))?.len();
     if now == file.map.len() as u64 {
         return Ok(());
     }

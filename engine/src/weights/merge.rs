@@ -7,7 +7,7 @@ use super::write::{copy_companions, write_json};
 use super::{AdapterPart, Checkpoint, ModelConfig, ModelTensor, PeftAdapter, Progress, TARGETS};
 use super::{write_adapter, write_model};
 use crate::random::{mix, uniform};
-use crate::{Error, Result};
+use crate::{Error, Result, reserve};
 use half::bf16;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -191,9 +191,10 @@ fn merged_tensor(
     shape: &[usize],
 ) -> Result<ModelTensor> {
     let (rows, cols) = if let [rows, cols] = *shape { (rows, cols) } else { (1, shape[0]) };
-    let mut out = vec![bf16::ZERO; if shape.len() == 2 { rows * cols } else { 0 }];
+    let mut out = reserve::filled(bf16::ZERO, if shape.len() == 2 { rows * cols } else { 0 })?;
     let step = (BLOCK / cols).max(1);
-    let [mut w, mut x, mut sum] = std::array::from_fn(|_| vec![0f32; step.min(rows) * cols]);
+    let room = || reserve::filled(0f32, step.min(rows) * cols);
+    let (mut w, mut x, mut sum) = (room()?, room()?, room()?);
     for first in (0..rows).step_by(step) {
         let at = first..rows.min(first + step);
         let len = at.len() * cols;
@@ -282,5 +283,5 @@ pub fn merge_adapters(base: &Path, options: &MergeOptions, folder: &Path) -> Res
         parts.push(AdapterPart { layer, target: TARGETS[target], rank, scale: unit as f32, a, b });
     }
     let name = base.file_name().unwrap_or_default().to_string_lossy();
-    write_adapter(folder, config, &parts, unit * rank as f64, false, &name, &model.base_id()?)
+    write_adapter(folder, config, &parts, unit * rank as f64, false, &name, model.base_id()?)
 }

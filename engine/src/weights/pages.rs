@@ -9,18 +9,18 @@ use memmap2::{Advice, Mmap, MmapMut, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 const HUGE_PAGE: usize = 2 << 20;
 const CHUNK: usize = 64 << 20;
 /// Allocations start at a cache line, so that vector loads of aligned rows never straddle two.
 const ALIGN: usize = 64;
 
-/// Maps a file for reading. Nothing is read yet.
+/// Maps a file for reading, and the file: what is mapped stays the same where another one is put in its place. Nothing is read yet.
 ///
 /// # Errors
 /// [`Error::Io`] where the path is not a readable regular file.
-pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
+pub(super) fn map_file(path: &Path) -> Result<(Arc<Mmap>, File)> {
     let io = |e| Error::io(path, e);
     let file = File::open(path).map_err(io)?;
     if !file.metadata().map_err(io)?.is_file() {
@@ -29,7 +29,7 @@ pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
     // SAFETY: the map is read-only and lives as long as its views. As with every mapped model file, whoever shortens or
     // rewrites the file while it is loaded breaks the process; bytes are plain numbers, so no content is invalid.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Arc::new(map))
+    Ok((Arc::new(map), file))
 }
 
 /// Tells the system that the file will be read often and in long runs. File systems with large folios (ext4, xfs) then read it
@@ -48,7 +48,7 @@ pub(super) fn release(map: &Mmap, range: Range<usize>) {
 #[derive(Default)]
 pub struct Arena {
     /// The chunk being filled and its first free byte.
-    current: Mutex<Option<(Arc<MmapRaw>, usize)>>,
+    current: Mutex<Option<(Weak<MmapRaw>, usize)>>,
 }
 
 impl Arena {
@@ -59,13 +59,15 @@ impl Arena {
     pub fn zeroed(&self, len: usize) -> Result<PageSlice> {
         let bytes = len.checked_mul(2).filter(|bytes| *bytes < isize::MAX as usize - 2 * CHUNK);
         let bytes = bytes.ok_or_else(|| out_of_memory(u64::MAX))?;
+        crate::reserve::check()?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let (chunk, offset) = match current.take() {
+        let last = current.take().and_then(|(chunk, free)| Some((chunk.upgrade()?, free)));
+        let (chunk, offset) = match last {
             Some((chunk, free)) if chunk.len() - free >= bytes => (chunk, free),
             _ => new_chunk(bytes)?,
         };
         let free = (offset + bytes).next_multiple_of(ALIGN).min(chunk.len());
-        *current = Some((chunk.clone(), free));
+        *current = Some((Arc::downgrade(&chunk), free));
         Ok(PageSlice { chunk, offset, len })
     }
 }

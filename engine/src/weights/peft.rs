@@ -97,6 +97,7 @@ impl PeftAdapter {
     /// [`Error::Unsupported`] naming an option that computes something else than `alpha/r · B A` on linear layers;
     /// [`Error::Shape`] and [`Error::Format`] naming the tensor; [`Error::Io`].
     pub fn open(folder: &Path, model: &ModelConfig) -> Result<Self> {
+        crate::reserve::check()?;
         let config_path = folder.join(CONFIG);
         let map = read_object(&config_path, MAX_CONFIG)?;
         let name = config_path.display().to_string();
@@ -346,7 +347,7 @@ fn values(tensor: &TensorInfo, shape: &[usize], bytes: &[u8]) -> Result<Vec<bf16
     let Ok(dtype) = tensor.dtype else {
         return Err(Error::unsupported(format!("adapter tensor {} of type {:?}", tensor.name, tensor.dtype)));
     };
-    let mut out = vec![bf16::ZERO; shape.iter().product()];
+    let mut out = crate::reserve::filled(bf16::ZERO, shape.iter().product())?;
     to_bf16(dtype, &bytes[tensor.offset..tensor.offset + tensor.bytes], &mut out);
     // Rows of a batch that have other adapters are multiplied by zeros here, which NaN and infinity survive.
     if !out.iter().all(|x| x.is_finite()) {

@@ -8,6 +8,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,17 +22,18 @@ const MAX_INDEX: u64 = 64 << 20;
 pub(super) struct SafetensorsFile {
     pub path: PathBuf,
     pub map: Arc<Mmap>,
+    pub file: File,
     pub tensors: Vec<TensorInfo>,
     /// What the header says beside the tensors.
     pub metadata: HashMap<String, String>,
 }
 
-/// Maps one file and reads its header; `file` is its number in the checkpoint.
+/// Maps one file and reads its header; `number` is its own in the checkpoint.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] where header and file disagree: the format demands that tensors fill the file exactly.
-pub(super) fn open_file(path: &Path, file: usize) -> Result<SafetensorsFile> {
-    let map = map_file(path)?;
+pub(super) fn open_file(path: &Path, number: usize) -> Result<SafetensorsFile> {
+    let (map, file) = map_file(path)?;
     let bad = |why: String| Error::format(path.display().to_string(), why);
     let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| bad(format!("safetensors header: {e}")))?;
     let header_bytes = header + 8;
@@ -49,10 +51,10 @@ pub(super) fn open_file(path: &Path, file: usize) -> Result<SafetensorsFile> {
             Dtype::BF16 => Ok(DType::Bf16),
             other => Err(format!("{other:?}")),
         };
-        tensors.push(TensorInfo { name, dtype, shape: info.shape.clone(), bytes, file, offset });
+        tensors.push(TensorInfo { name, dtype, shape: info.shape.clone(), bytes, file: number, offset });
     }
     let metadata = metadata.metadata().clone().unwrap_or_default();
-    Ok(SafetensorsFile { path: path.to_path_buf(), map, tensors, metadata })
+    Ok(SafetensorsFile { path: path.to_path_buf(), map, file, tensors, metadata })
 }
 
 /// Opens all files of a model folder.

@@ -37,6 +37,7 @@ impl<T: Element> Buffer<T> {
         };
         let lines = len.checked_mul(size_of::<T>()).ok_or_else(too_much)?.div_ceil(64);
         self.lines.try_reserve(lines.saturating_sub(self.lines.len())).map_err(|_| too_much())?;
+        crate::reserve::check()?;
         self.lines.resize(lines, Line([0; 64]));
         self.len = len;
         Ok(())

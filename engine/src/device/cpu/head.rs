@@ -5,7 +5,7 @@ use super::linear::{Block, Piece, project};
 use super::team::Parts;
 use super::{Cpu, CpuMatrix, need};
 use crate::device::Linear;
-use crate::{Error, Result};
+use crate::{Error, Result, reserve};
 use half::bf16;
 
 /// Vocabulary rows whose maximum and sum are kept as one pair.
@@ -26,7 +26,7 @@ fn row<'x>(op: &str, x: &'x [bf16], head: &CpuMatrix, row: u32) -> Result<&'x [b
 }
 
 pub(super) fn lse(cpu: &Cpu, x: &[bf16], head: &CpuMatrix, rows: &[u32]) -> Result<Vec<f64>> {
-    let mut gathered = Vec::with_capacity(rows.len() * head.cols);
+    let mut gathered = reserve::room(rows.len() * head.cols)?;
     for &r in rows {
         gathered.extend_from_slice(row("head_lse", x, head, r)?);
     }

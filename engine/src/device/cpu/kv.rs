@@ -134,6 +134,7 @@ impl CpuKv {
         if pages <= self.pages {
             return Ok(());
         }
+        crate::reserve::check()?;
         let want = ((pages - self.pages) as u64).saturating_mul(self.page_bytes() as u64);
         let free = memory_available();
         let short = || Error::OutOfMemory { what: format!("a key/value cache of {pages} pages"), want, free };

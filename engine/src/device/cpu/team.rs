@@ -141,6 +141,8 @@ impl Drop for Dismiss<'_> {
 impl Team {
     /// A team of `threads`, the caller's included.
     pub fn new(threads: usize) -> Result<Self> {
+        // A thread's handle is the one thing that does not come from the reserve: the standard library takes it from the system.
+        crate::reserve::check()?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| format!("bmn-{i}"));
         let pool = match threads {
             1 => None,

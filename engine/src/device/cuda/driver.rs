@@ -45,7 +45,7 @@ impl Driver {
         let ordinal = options.ordinal;
         let count = CudaContext::device_count().map_err(|e| opening(ordinal, e))?;
         if ordinal >= count.max(0) as usize {
-            return Err(Error::unsupported(format!("cuda:{ordinal}, the driver has {count} devices")));
+            return Err(Error::NoDevice { what: format!("cuda:{ordinal}, the driver has {count} devices") });
         }
         let context = CudaContext::new(ordinal).map_err(|e| opening(ordinal, e))?;
         // SAFETY: one stream orders all work on every buffer, so there is nothing for events to order. Nothing has been
@@ -99,7 +99,7 @@ impl CudaInfo {
 /// All devices of the driver, also those that the kernels do not run on.
 ///
 /// # Errors
-/// [`Error::Unsupported`] with the reason where there is no usable driver.
+/// [`Error::NoDevice`] where there is no driver, [`Error::Unsupported`] where it is too old.
 pub fn devices() -> Result<Vec<CudaInfo>> {
     let driver = driver_version()?;
     let count = CudaContext::device_count().map_err(|e| opening(0, e))?.max(0) as usize;
@@ -119,7 +119,7 @@ pub fn version(api: i32) -> String {
 fn driver_version() -> Result<i32> {
     // SAFETY: loads the driver's library, whose initialisers ask for nothing. cudarc would panic at its first call without it.
     if !unsafe { sys::is_culib_present() } {
-        return Err(Error::unsupported("CUDA on this machine, which has no NVIDIA driver (libcuda.so.1)"));
+        return Err(Error::NoDevice { what: "CUDA on this machine, which has no NVIDIA driver (libcuda.so.1)".into() });
     }
     let mut version = 0;
     // SAFETY: writes one integer; callable before the driver is initialised.
@@ -151,7 +151,7 @@ fn info(context: &CudaContext) -> std::result::Result<CudaInfo, DriverError> {
 /// A failure while a device is opened, in words where the reason is the machine's and not ours.
 fn opening(ordinal: usize, error: DriverError) -> Error {
     use CUresult::*;
-    let why = match error.0 {
+    let what = match error.0 {
         CUDA_ERROR_NO_DEVICE => "CUDA on this machine, whose driver finds no device".to_owned(),
         CUDA_ERROR_INVALID_DEVICE => format!("cuda:{ordinal}, which the driver does not have"),
         CUDA_ERROR_SYSTEM_DRIVER_MISMATCH | CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE => {
@@ -163,7 +163,7 @@ fn opening(ordinal: usize, error: DriverError) -> Error {
         }
         _ => return failed(&format!("opening cuda:{ordinal}"), error),
     };
-    Error::unsupported(why)
+    Error::NoDevice { what }
 }
 
 /// A failed operation with the driver's name for the failure.

@@ -90,7 +90,7 @@ impl Cuda {
     /// Opens a device and loads the kernels.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] with the reason where there is no driver, no such device, too old a driver, an architecture
+    /// [`Error::NoDevice`] where there is no driver or no such device; [`Error::Unsupported`] for too old a driver, an architecture
     /// without kernels, or a library built without them.
     pub fn open(options: &CudaOptions) -> Result<Self> {
         let driver = Driver::open(options)?;

@@ -1,6 +1,7 @@
 //! What training needs of a device's memory, from shapes alone: as much or more than is ever allocated at a time.
 
 use super::Tuning;
+use crate::model::PASS_ROWS;
 use crate::weights::ModelConfig;
 
 /// How a device lays out what it allocates.
@@ -38,10 +39,14 @@ pub struct TrainingMemory {
     pub streams: u64,
     /// What one operation hands to the next, and uses for itself.
     pub scratch: u64,
+    /// The adapter alone.
+    adapter: u64,
 }
 
 /// Elements of a gradient up to which it is summed in slices, and the rows of a slice, on CUDA.
 const SLICES: (u64, u64) = (64 * 128 * 128, 512);
+/// Keys of a page of the cache.
+const PAGE: usize = 64;
 /// Elements of a partial sum of squares.
 const SQUARES: u64 = 1 << 14;
 
@@ -115,6 +120,18 @@ impl TrainingMemory {
             block,
             streams: (config.layers as u64 + 1) * full(c),
             scratch,
+            adapter,
         }
+    }
+
+    /// What the engine's own answers at a validation take beside it, one at a time, in contexts of up to `tokens`: keys and values in
+    /// arrays that grow by half, activations, and the adapter once more.
+    pub fn answers(config: &ModelConfig, tuning: &Tuning, tokens: usize, on: Spacing) -> u64 {
+        let pass = Self::new(config, tuning, tokens.min(PASS_ROWS), on);
+        let pages = (tokens.div_ceil(PAGE) + 2) * 3 / 2 + 8;
+        let array = ((2 * config.kv_heads * config.head_dim * PAGE * pages) as u64).next_multiple_of(on.unit);
+        // While an array grows it is there twice.
+        let arrays = 2 * config.layers as u64 + 1;
+        arrays * array + pass.block + 2 * pass.streams / (config.layers as u64 + 1) + pass.adapter
     }
 }
