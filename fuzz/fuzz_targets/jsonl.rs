@@ -1,5 +1,8 @@
 #![no_main]
 //! Any bytes as JSON lines of documents; no error may quote them.
+#[allow(dead_code)]
+#[path = "../../cli/src/adapters.rs"]
+mod adapters;
 #[allow(dead_code, unused_imports)]
 #[path = "../../cli/src/args.rs"]
 mod args;

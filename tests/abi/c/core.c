@@ -7,9 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char CANARY[] = "CANARY7261";
+/* Whole in any 16 bytes of the document, the least that a vector register holds of it. */
+static const char CANARY[] = "QzVkQzVk";
 
-/* Answers, and dies. */
+/* Answers, and dies at once, before anything else overwrites the registers. */
 static void die(const char *model, const char *folder) {
     bmn_runtime *rt = NULL;
     bmn_model *m = NULL;
@@ -17,19 +18,26 @@ static void die(const char *model, const char *folder) {
     bmn_result *r = NULL;
     struct rlimit all;
     FILE *filter;
-    char text[64];
+    char text[129] = "";
+    const char *json;
     bmn_str note;
-    sprintf(text, "%s took aspirin.", CANARY);
+    size_t i, found = 0;
+    for (i = 0; i < 128; ++i)
+        text[i] = CANARY[i % 4];
     note = str(text);
-    OK(bmn_runtime_new(NULL, &rt, err));
-    OK(bmn_model_open(rt, model, NULL, &m, err));
-    OK(bmn_session_new(m, &s, err));
-    OK(bmn_extract(s, schema("{\"labels\": [\"drug\"]}"), &note, 1, NULL, &r, NULL, err));
-    CHECK(strstr(bmn_result_json(r, BMN_UNIT_BYTE), "spans") != NULL);
-    CHECK(chdir(folder) == 0 && getrlimit(RLIMIT_CORE, &all) == 0);
+    CHECK(getrlimit(RLIMIT_CORE, &all) == 0);
     all.rlim_cur = all.rlim_max;
     CHECK(setrlimit(RLIMIT_CORE, &all) == 0);
     CHECK((filter = fopen("/proc/self/coredump_filter", "w")) != NULL && fputs("0", filter) >= 0 && fclose(filter) == 0);
+    OK(bmn_runtime_new(NULL, &rt, err));
+    OK(bmn_model_open(rt, model, NULL, &m, err));
+    OK(bmn_session_new(m, &s, err));
+    CHECK(chdir(folder) == 0);
+    OK(bmn_extract(s, schema("{\"labels\": [\"drug\"]}"), &note, 1, NULL, &r, NULL, err));
+    /* Byte by byte: the C library's own functions would bring the answer into vector registers. */
+    for (json = bmn_result_json(r, BMN_UNIT_BYTE); json != NULL && *json != '\0' && found < sizeof CANARY - 1; ++json)
+        found = *json == CANARY[found] ? found + 1 : 0;
+    CHECK(found == sizeof CANARY - 1);
     abort();
 }
 
