@@ -16,12 +16,14 @@ ncu --force-overwrite --export "$report" --kernel-name "regex:$kernels" --launch
 ncu --import "$report" --csv --page raw --units base --metrics "$metrics" | python3 -c '
 import csv, sys
 rows = list(csv.DictReader(line for line in sys.stdin if line.startswith("\"")))[1:]
-print("%-28s %10s %9s %7s %8s %7s" % ("kernel", "µs", "MB", "dram %", "tensor %", "warps %"))
+print("%-28s %10s %9s %8s %7s %8s %7s  %s" % ("kernel", "µs", "MB", "GB/s", "dram %", "tensor %", "warps %", "nearest roof"))
 for r in rows:
     n = lambda name: float(r[name].replace(",", "") or 0)
-    print("%-28s %10.2f %9.2f %7.1f %8.1f %7.1f" % (
-        r["Kernel Name"].split("(")[0][:28], n("gpu__time_duration.sum") / 1e3, n("dram__bytes.sum") / 1e6,
-        n("dram__throughput.avg.pct_of_peak_sustained_elapsed"),
-        n("sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active"),
-        n("sm__warps_active.avg.pct_of_peak_sustained_active")))'
+    ns, size = n("gpu__time_duration.sum"), n("dram__bytes.sum")
+    memory = n("dram__throughput.avg.pct_of_peak_sustained_elapsed")
+    tensor = n("sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active")
+    roof = max((memory, "memory"), (tensor, "tensor cores"))
+    print("%-28s %10.2f %9.2f %8.1f %7.1f %8.1f %7.1f  %s %.0f %%" % (
+        r["Kernel Name"].split("(")[0][:28], ns / 1e3, size / 1e6, size / max(ns, 1), memory, tensor,
+        n("sm__warps_active.avg.pct_of_peak_sustained_active"), roof[1], roof[0]))'
 echo "report: $report"
