@@ -211,7 +211,7 @@ fn a_plan_covers_what_is_allocated_on_the_gpu() {
     }
     let watch = Cuda::open(&CudaOptions::default()).unwrap();
     let free = || watch.memory().unwrap().0;
-    for (method, dropout, pass_tokens, answers) in [("lora", 0.1, 150, 0), ("full", 0.0, 600, 0)] {
+    for (method, dropout, pass_tokens, answers) in [("lora", 0.1, 150, 1), ("full", 0.0, 600, 0)] {
         let folder = tempfile::tempdir().unwrap();
         fixture::fixture(folder.path(), method, "");
         let mut config = fixture::config(folder.path(), "run");
