@@ -80,8 +80,8 @@ cmp <("$out/first_c" "$model") <("$out/first_cpp" "$model")
 "$out/threads" "$model" "$out/adapter1" "$out/adapter2" "${THREADS:-$([ -n "${BMN_MINUTES:-}" ] && echo 64 || echo 8)}" "${SWAPS:-1000}"
 
 say "sanitizers"
-# They watch the programs, and the library where it allocates, frees and copies. ThreadSanitizer would need the library and
-# Rust's standard library compiled with it: it does not see their atomics and reports races that are none.
+# They watch the programs, and the library where it allocates, frees and copies. ThreadSanitizer wants the library and
+# Rust's standard library compiled with it: tests/abi/sanitize.sh.
 for kind in address undefined; do
     cc -std=c99 -D_POSIX_C_SOURCE=200809L -fsanitize=$kind -fno-sanitize-recover=all $warn tests/abi/c/hostile.c -o "$out/hostile_$kind" $link
     "$out/hostile_$kind" "$model"
