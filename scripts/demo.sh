@@ -9,12 +9,12 @@ out=build/demo
 rm -rf "$out"
 mkdir -p "$out"
 
-note="SmolLM2-135M-Instruct: a small base model, not yet tuned for these tasks. Spans are verbatim and probabilities exact; what it chooses is often wrong."
+note="SmolLM2-135M-Instruct with the adapter demo (data/adapters/demo): a small model, tuned for these tasks. It finds drugs and diseases; its choices are little more than guesses, and their probabilities say so."
 start=$(date +%s.%N)
 task() { # VERB FILE [FLAG...]: the results go to build/demo/VERB.jsonl
     local verb=$1 file=$2
     shift 2
-    "$bmn" "$verb" --model "$model" --template model --with-text --out "$out/$verb.jsonl" "$@" "examples/demo/$file"
+    "$bmn" "$verb" --model "$model" --adapter demo --with-text --out "$out/$verb.jsonl" "$@" "examples/demo/$file"
 }
 task extract notes.jsonl --schema examples/demo/schema.json --max-spans 3 --max-words 6 --no-overlap
 task events events.jsonl --schema examples/demo/schema.json --max-spans 2 --max-words 6 --no-overlap
