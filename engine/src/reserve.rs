@@ -108,12 +108,15 @@ impl Pool {
 // SAFETY: memory comes from the system's allocator, or from units that belong to nobody else until they are taken back, of the
 // size and alignment asked for; which of the two shows in the address. Nothing here allocates or unwinds.
 unsafe impl GlobalAlloc for Reserve {
+    // Not inlined, all four: at thousands of places they would be a seventh of the library.
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about `layout`, here and below.
         let ptr = unsafe { System.alloc(layout) };
         if ptr.is_null() { POOL.lend(layout) } else { ptr }
     }
 
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         let ptr = unsafe { System.alloc_zeroed(layout) };
@@ -128,6 +131,7 @@ unsafe impl GlobalAlloc for Reserve {
         ptr
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         if POOL.holds(ptr) {
             return POOL.take_back(ptr, layout);
@@ -136,6 +140,7 @@ unsafe impl GlobalAlloc for Reserve {
         unsafe { System.dealloc(ptr, layout) }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if !POOL.holds(ptr) {
             // SAFETY: the system gave it.
