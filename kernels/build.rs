@@ -76,18 +76,14 @@ fn compile_all(tools: &Toolchain, root: &Path, repository: &Path, out: &Path) ->
 
     let mut code =
         String::from("pub(crate) static WHY_NONE: Option<&str> = None;\npub(crate) static IMAGES: &[Image] = &[\n");
+    // Names relative to images.rs, which lies beside them: the crate's text is the same in any folder.
     for name in &names {
-        write!(
-            code,
-            "    Image {{ file: {name:?}, ptx: include_str!({:?}), cubins: &[",
-            out.join(format!("{name}.ptx"))
-        )?;
+        write!(code, "    Image {{ file: {name:?}, ptx: include_str!(\"{name}.ptx\"), cubins: &[")?;
         for arch in &archs {
-            let stem = out.join(format!("{name}.sm_{arch}"));
+            let stem = format!("{name}.sm_{arch}");
             write!(
                 code,
-                "\n        Cubin {{ arch: {arch}, bytes: include_bytes!(\"{0}.cubin\"), resources: include_str!(\"{0}.txt\") }},",
-                stem.display()
+                "\n        Cubin {{ arch: {arch}, bytes: include_bytes!(\"{stem}.cubin\"), resources: include_str!(\"{stem}.txt\") }},"
             )?;
         }
         code.push_str("\n    ] },\n");
@@ -156,7 +152,9 @@ fn back_end(ptxas: &Path, name: &str, arch: u32, changed: bool, out: &Path) -> R
     if !made.status.success() {
         return Err(format!("{stem}: ptxas {}\n{said}", made.status).into());
     }
-    fs::write(log, said.as_bytes())?;
+    // How long it took would make every build another one.
+    let facts: Vec<&str> = said.lines().filter(|line| !line.contains("Compile time")).collect();
+    fs::write(log, facts.join("\n"))?;
     Ok(())
 }
 
