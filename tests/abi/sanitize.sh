@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Rust library itself under a sanitizer, its standard library compiled with it: tests/abi/sanitize.sh thread|address [TOOLCHAIN].
-# No part of `make test`: it needs a nightly toolchain with rust-src, and builds everything anew in target/sanitize. Without
-# kernels: what is watched is the processor's code.
+# TINY=1: with the tiny model alone, not the demo model too. No part of `make test`: it needs a nightly toolchain with rust-src, and
+# builds everything anew in target/sanitize. Without kernels: what is watched is the processor's code.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 kind=$1 toolchain=${2:-nightly} out=build/abi/sanitize
