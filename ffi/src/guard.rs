@@ -38,7 +38,7 @@ pub(crate) fn value<T>(fallback: T, body: impl FnOnce() -> T) -> T {
 /// Zeroes the vector registers. Texts are copied through them, up to 64 bytes at a time, and few programs overwrite the upper sixteen;
 /// a core file holds every thread's registers, also where it leaves memory out.
 #[inline(never)]
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 fn clear_vectors() {
     use std::arch::asm;
     if is_x86_feature_detected!("avx512f") {
@@ -70,8 +70,8 @@ fn clear_vectors() {
     }
 }
 
-/// Other processors: nothing is cleared.
-#[cfg(not(target_arch = "x86_64"))]
+/// Other processors, and Miri, which knows no assembly: nothing is cleared.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn clear_vectors() {}
 
 /// The default hook prints a panic's text, which may hold a patient's; this library's copy of the standard library gets one
