@@ -173,6 +173,7 @@ pub fn read(name: &str, folder: &Path) -> Result<Corpus> {
             let make = |row: &tables::Row<'_>| scored(row.number.to_string(), row.at(0), row.at(1), row.at(2));
             part.split.pairs.extend(tables::rows(&part.name, file, style, part.problems, make));
         })?,
+        "biosses" if single::biosses(r)? => {}
         "biosses" | "medsts" => r.each(&[".tsv"], |part, file| {
             let make = |row: &tables::Row<'_>| {
                 scored(row.number.to_string(), row.get("sentence1"), row.get("sentence2"), row.get("score"))

@@ -19,6 +19,8 @@ pub struct Document {
     pub tokens: Vec<Range<usize>>,
     /// Mentions.
     pub mentions: Vec<Mention>,
+    /// What a scorer takes in the place of a mention that it overlaps; of BC2GM alone.
+    pub alternatives: Vec<Mention>,
     /// Events.
     pub events: Vec<Event>,
     /// Relations.

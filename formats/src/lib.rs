@@ -8,7 +8,8 @@
 //! | `brat`, `bioc`, `bioc_json`, `pubtator`, `conll`, `label_studio`, `jsonl` | one format each |
 //! | `fhir`, `omop` | forms that are only written, with codes of the caller's table (`codes`) |
 //! | `ppi`, `sentences`, `tables` | forms of single corpora: XML of pairs, sentences with marks, CSV, TSV and JSON |
-//! | `licensed` | forms of corpora that need a licence: i2b2, ShARe/CLEF, BioASQ |
+//! | `licensed` | forms of corpora that need a licence: i2b2, ShARe/CLEF (lines, Knowtator XML), BioASQ |
+//! | `docx`, `xml` | tables of Word documents, elements of XML files |
 //! | `corpora` | the corpora by name: which files, which format |
 //!
 //! Offsets are bytes of the text inside this crate; every reader converts and checks them. What cannot be read is a
@@ -23,6 +24,7 @@ pub mod conll;
 pub mod convert;
 pub mod corpora;
 mod document;
+mod docx;
 mod error;
 pub mod fhir;
 pub mod jsonl;

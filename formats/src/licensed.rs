@@ -4,6 +4,7 @@ use crate::brat::same_words;
 use crate::document::{Argument, Document, Mention, Question, Relation};
 use crate::offsets::{Offsets, Unit};
 use crate::problem::{Problems, Trouble};
+use crate::xml::{self, Element};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -134,6 +135,61 @@ pub fn share(id: &str, text: &str, name: &str, pipes: &str, problems: &mut Probl
         let id = format!("T{}", document.mentions.len() + 1);
         document.mentions.push(Mention { places, concepts, ..Mention::new(id, *label, 0..0) });
     }
+    document
+}
+
+/// Knowtator (and eHOST) XML, the other form of ShARe/CLEF: an `annotation` says where (`span` elements of code points, ends
+/// exclusive, several for a discontinuous mention), the `classMention` of the same id what, the `stringSlotMention`s that it has
+/// what else: `associated_code` the concept, others attributes.
+pub fn knowtator(id: &str, text: &str, name: &str, file: &str, problems: &mut Problems) -> Document {
+    let mut document = Document::new(id, text);
+    let offsets = Offsets::new(text, Unit::CodePoint);
+    let of = |element: &Element, child: &str, attribute: &str| -> Option<String> {
+        element.child(child)?.attribute(attribute).map(str::to_owned)
+    };
+    let (mut slots, mut classes) = (HashMap::new(), HashMap::new());
+    // The file is gone through once for each kind; the last time counts its problems.
+    let mut twice = Problems::default();
+    xml::each(file, "stringSlotMention", name, &mut twice, |slot, _, _| {
+        let value = of(&slot, "stringSlotMentionValue", "value");
+        if let (Some(id), Some(key), Some(value)) = (slot.attribute("id"), of(&slot, "mentionSlot", "id"), value) {
+            slots.insert(id.to_owned(), (key, value));
+        }
+    });
+    xml::each(file, "classMention", name, &mut twice, |class, _, _| {
+        let has = class.all("hasSlotMention").filter_map(|slot| slots.get(slot.attribute("id")?).cloned());
+        if let (Some(id), Some(label)) = (class.attribute("id"), of(&class, "mentionClass", "id")) {
+            classes.insert(id.to_owned(), (label, has.collect::<Vec<_>>()));
+        }
+    });
+    xml::each(file, "annotation", name, problems, |annotation, number, problems| {
+        let ends = |span: &Element| -> Option<[usize; 2]> {
+            let end = |key: &str| span.attribute(key)?.trim().parse().ok();
+            Some([end("start")?, end("end")?])
+        };
+        let spans: Option<Vec<[usize; 2]>> = annotation.all("span").map(ends).collect();
+        let Some(spans) = spans.filter(|spans| !spans.is_empty()) else {
+            return problems.add(Trouble::Broken, name, number);
+        };
+        let Some((label, slots)) = of(&annotation, "mention", "id").and_then(|id| classes.get(&id)) else {
+            return problems.add(Trouble::Dangling, name, number);
+        };
+        let places: Option<Vec<Range<usize>>> = spans.iter().map(|&[start, end]| offsets.bytes(start, end)).collect();
+        let Some(mut places) = places else {
+            return problems.add(Trouble::Outside, name, number);
+        };
+        places.sort_by_key(|place| place.start);
+        // What is spelled has the fragments of a discontinuous mention in a row, with some mark between them.
+        let spelled = annotation.child("spannedText").map(|spelled| spelled.text.as_str());
+        if spelled.is_some_and(|s| spans.len() == 1 && !same_words(&text[places[0].clone()], s)) {
+            return problems.add(Trouble::Differs, name, number);
+        }
+        let (concepts, attributes): (Vec<_>, Vec<_>) =
+            slots.iter().cloned().partition(|(key, _)| key == "associated_code");
+        let concepts = concepts.into_iter().map(|(_, code)| code).collect();
+        let id = format!("T{}", document.mentions.len() + 1);
+        document.mentions.push(Mention { places, concepts, attributes, ..Mention::new(id, label, 0..0) });
+    });
     document
 }
 

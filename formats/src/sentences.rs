@@ -8,8 +8,15 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// BC2GM: `sentences` of `id text`, and `genes` of `id|start end|text`, offsets counting no white space, ends inclusive.
-pub fn bc2gm(names: [&str; 2], sentences: &str, genes: &str, problems: &mut Problems) -> Vec<Document> {
+/// BC2GM: `sentences` of `id text`, and `genes` of `id|start end|text`, offsets counting no white space, ends inclusive;
+/// `alternatives` likewise, empty where the file is not there.
+pub fn bc2gm(
+    names: [&str; 3],
+    sentences: &str,
+    genes: &str,
+    alternatives: &str,
+    problems: &mut Problems,
+) -> Vec<Document> {
     let mut documents: Vec<Document> = Vec::new();
     let mut index = HashMap::new();
     for (number, line) in sentences.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -19,19 +26,35 @@ pub fn bc2gm(names: [&str; 2], sentences: &str, genes: &str, problems: &mut Prob
             None => problems.add(Trouble::Broken, names[0], number + 1),
         }
     }
-    for (number, line) in genes.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        if let Err(trouble) = bc2gm_line(line, &index, &mut documents) {
-            problems.add(trouble, names[1], number + 1);
+    type List = fn(&mut Document) -> &mut Vec<Mention>;
+    let lists: [(&str, &str, List); 2] = [(names[1], genes, |document| &mut document.mentions), {
+        (names[2], alternatives, |document| &mut document.alternatives)
+    }];
+    for (name, lines, list) in lists {
+        for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match bc2gm_line(line, &index, &documents) {
+                Ok((at, place)) => {
+                    let into = list(&mut documents[at]);
+                    into.push(Mention::new(format!("T{}", into.len() + 1), "GENE", place));
+                }
+                Err(trouble) => problems.add(trouble, name, number + 1),
+            }
         }
     }
     documents
 }
 
-fn bc2gm_line(line: &str, index: &HashMap<&str, usize>, documents: &mut [Document]) -> Result<(), Trouble> {
+/// The document that a line is about, and the place.
+fn bc2gm_line(
+    line: &str,
+    index: &HashMap<&str, usize>,
+    documents: &[Document],
+) -> Result<(usize, Range<usize>), Trouble> {
     let mut columns = line.splitn(3, '|');
     let mut next = || columns.next().ok_or(Trouble::Broken);
     let (id, place, spelled) = (next()?, next()?, next()?);
-    let document = index.get(id).and_then(|&at| documents.get_mut(at)).ok_or(Trouble::Dangling)?;
+    let &at = index.get(id).ok_or(Trouble::Dangling)?;
+    let document = documents.get(at).ok_or(Trouble::Dangling)?;
     let (start, end) = place.split_once(' ').ok_or(Trouble::Broken)?;
     let number = |digits: &str| digits.parse::<usize>().map_err(|_| Trouble::Broken);
     let (start, end) = (number(start)?, number(end)?);
@@ -46,9 +69,7 @@ fn bc2gm_line(line: &str, index: &HashMap<&str, usize>, documents: &mut [Documen
     if !same_words(&document.text[place.clone()], spelled) {
         return Err(Trouble::Differs);
     }
-    let id = format!("T{}", document.mentions.len() + 1);
-    document.mentions.push(Mention::new(id, "GENE", place));
-    Ok(())
+    Ok((at, place))
 }
 
 /// ADE's `PMID|sentence|text|start|end|text|start|end`, places in the abstract, which is not there: the sentence's own place

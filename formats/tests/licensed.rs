@@ -85,6 +85,117 @@ fn share_clef_with_gaps() {
 }
 
 #[test]
+fn share_clef_in_knowtator_xml() {
+    let mention = |id: &str, spans: &str, spelled: &str| {
+        format!(
+            "<annotation><mention id=\"{id}\"/><annotator id=\"a\">A</annotator>{spans}<spannedText>{spelled}</spannedText>\
+             <creationDate>Fri</creationDate></annotation>"
+        )
+    };
+    let class = |id: &str, slots: &str, label: &str| {
+        format!("<classMention id=\"{id}\">{slots}<mentionClass id=\"{label}\">x</mentionClass></classMention>")
+    };
+    let slot = |id: &str, key: &str, value: &str| {
+        format!(
+            "<stringSlotMention id=\"{id}\"><mentionSlot id=\"{key}\"/><stringSlotMentionValue value=\"{value}\"/>\
+             </stringSlotMention>"
+        )
+    };
+    let xml = [
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><annotations textSource=\"n1.txt\">".to_owned(),
+        mention("i1", "<span start=\"6\" end=\"10\"/>", "pain"),
+        mention("i2", "<span start=\"15\" end=\"23\"/><span start=\"0\" end=\"5\"/>", "Léft ... swelling"),
+        mention("i3", "<span start=\"0\" end=\"99\"/>", "far"),
+        mention("i4", "<span start=\"0\" end=\"4\"/>", "else"),
+        mention("i5", "", "no place"),
+        mention("i9", "<span start=\"6\" end=\"10\"/>", "pain"),
+        class("i1", "<hasSlotMention id=\"s1\"/><hasSlotMention id=\"s2\"/>", "Disease_Disorder"),
+        class("i2", "", "Disease_Disorder"),
+        class("i3", "", "Disease_Disorder"),
+        class("i4", "", "Disease_Disorder"),
+        class("i5", "", "Disease_Disorder"),
+        slot("s1", "associated_code", "C0030193"),
+        slot("s2", "negation", "no"),
+        "</annotations>".to_owned(),
+    ];
+    let text = "Léft, pain and swelling.";
+    let files = [("train/n1.txt", text), ("train/n1.txt.knowtator.xml", &xml.concat())];
+    let corpus = read("shareclef", &files);
+    let document = &only(&corpus).documents[0];
+    assert_eq!(mentions(document)[0], ("Disease_Disorder".to_owned(), "pain".to_owned()));
+    let [pain, swelling] = document.mentions.as_slice() else { panic!("two mentions: {:?}", document.mentions) };
+    assert_eq!(
+        (&pain.concepts[..], &pain.attributes[..]),
+        (&["C0030193".to_owned()][..], &[("negation".to_owned(), "no".to_owned())][..])
+    );
+    assert!(swelling.discontinuous() && document.text[swelling.extent()] == *"Léft, pain and swelling");
+    let expected = [(Trouble::Broken, 1), (Trouble::Dangling, 1), (Trouble::Differs, 1), (Trouble::Outside, 1)];
+    let mut found = troubles(&corpus);
+    found.sort_by_key(|(trouble, _)| trouble.name());
+    let mut expected = expected.to_vec();
+    expected.sort_by_key(|(trouble, _)| trouble.name());
+    assert_eq!(found, expected);
+
+    // The lines are taken where both are there.
+    let lines = ("Gold/n1.pipe.txt", "n1.txt||Disease_Disorder||C1||0||4\n");
+    let corpus = read("shareclef", &[files[0], files[1], lines]);
+    assert_eq!(only(&corpus).documents[0].mentions[0].concepts, ["C1"]);
+}
+
+#[test]
+fn biosses_as_two_documents() {
+    // A row's cells, the second in two runs and two paragraphs.
+    let cell = |text: &str| {
+        let (first, rest) = text.split_at(text.len() / 2);
+        format!("<w:tc><w:p><w:r><w:t>{first}</w:t></w:r><w:r><w:t>{rest}</w:t></w:r></w:p><w:p/></w:tc>")
+    };
+    let document = |rows: &[&[&str]]| {
+        let row = |cells: &&[&str]| format!("<w:tr>{}</w:tr>", cells.iter().map(|text| cell(text)).collect::<String>());
+        let rows: String = rows.iter().map(row).collect();
+        format!("<?xml version=\"1.0\"?><w:document><w:body><w:tbl>{rows}</w:tbl></w:body></w:document>")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, xml: &str| {
+        let mut archive = zip::ZipWriter::new(std::fs::File::create(folder.path().join(name)).unwrap());
+        archive.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut archive, xml.as_bytes()).unwrap();
+        archive.finish().unwrap();
+    };
+    let heading: &[&str] = &["Sentence No", "Annotator A", "Annotator B", "Annotator C", "Annotator D", "Annotator E"];
+    write(
+        "Annotation-Pairs.docx",
+        &document(&[
+            &["", "Sentence 1", "Sentence 2"],
+            &["1", "A &lt; b  c.", "D."],
+            &["2", "E.", "F."],
+            &["7", "G.", "H."],
+            &["8", "No", "score"],
+            &["x", "No", "number"],
+        ]),
+    );
+    write(
+        "Annotator-Scores.docx",
+        &document(&[
+            heading,
+            &["1", "4", "3", "4", "4", "3"],
+            &["2", "0", "0", "0", "0", "1"],
+            &["7", "2", "2", "2", "2", "2"],
+            &["9", "0", "0", "0", "0", "0"],
+        ]),
+    );
+    let corpus = corpora::read("biosses", folder.path()).unwrap();
+    // 7 is one of BLUE's test pairs, 2 of BLURB's dev pairs.
+    assert_eq!(names(&corpus), ["dev", "test", "train"]);
+    let pairs: Vec<_> = corpus.splits.iter().map(|s| (s.pairs[0].id.as_str(), s.pairs[0].score)).collect();
+    assert_eq!(pairs, [("2", Some(0.2)), ("7", Some(2.0)), ("1", Some(3.6))]);
+    assert_eq!(corpus.splits[2].pairs[0].first, "A < b c.");
+    assert_eq!(troubles(&corpus).iter().map(|(_, count)| count).sum::<usize>(), 3, "{:?}", troubles(&corpus));
+
+    std::fs::write(folder.path().join("Annotator-Scores.docx"), "no archive").unwrap();
+    assert!(corpora::read("biosses", folder.path()).unwrap_err().to_string().contains("Annotator-Scores.docx"));
+}
+
+#[test]
 fn questions_and_pairs() {
     let file = r#"{"questions": [
         {"id": "1", "type": "yesno", "body": "Is it?", "exact_answer": "Yes", "snippets": [{"text": "It is."}, {"text": "So."}]},

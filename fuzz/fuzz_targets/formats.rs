@@ -26,7 +26,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         7 => ppi::read("f", text, true, &mut problems),
         8 => {
             let (text, genes) = halves();
-            sentences::bc2gm(["f", "g"], text, genes, &mut problems)
+            sentences::bc2gm(["f", "g", "a"], text, genes, genes, &mut problems)
         }
         9 => sentences::ade("f", text, ["a", "b"], "r", &mut problems),
         10 => sentences::phee("f", text, &mut problems),

@@ -4,7 +4,7 @@ use super::{CSV, Part, Reading, Style, TSV, files_below, relative, tables};
 use crate::document::{Document, Pair, Question};
 use crate::problem::Trouble;
 use crate::tables::{classed, pair};
-use crate::{Error, Result, licensed, sentences};
+use crate::{Error, Result, docx, licensed, sentences};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
@@ -74,8 +74,11 @@ pub(super) fn bc2gm(reading: &mut Reading<'_>) -> Result<()> {
         if folder.is_dir() {
             let sentences = reading.text(&folder.join(format!("{split}.in")))?;
             let genes = reading.text(&folder.join("GENE.eval"))?;
+            let alternatives = folder.join("ALTGENE.eval");
+            let alternatives = if alternatives.is_file() { reading.text(&alternatives)? } else { String::new() };
             let (into, problems) = reading.split(split);
-            into.documents = sentences::bc2gm([&format!("{split}.in"), "GENE.eval"], &sentences, &genes, problems);
+            let names = [&format!("{split}.in"), "GENE.eval", "ALTGENE.eval"];
+            into.documents = sentences::bc2gm(names, &sentences, &genes, &alternatives, problems);
         }
     }
     Ok(())
@@ -250,6 +253,56 @@ pub(super) fn evidence_inference(reading: &mut Reading<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Pairs of BIOSSES that BLUE, and BLURB after it, test with, and those that they develop with, by their numbers in the table
+/// (BLURB's data generation script).
+const BIOSSES_TEST: [usize; 20] = [7, 20, 22, 23, 25, 33, 38, 49, 52, 57, 59, 64, 69, 70, 71, 81, 83, 89, 96, 97];
+const BIOSSES_DEV: [usize; 16] = [2, 8, 9, 24, 40, 41, 47, 63, 68, 72, 80, 82, 88, 90, 91, 100];
+
+/// The two documents that BIOSSES is published as: a table of pairs, and one of what five annotators gave them; a score is their
+/// mean. False where they are not there.
+pub(super) fn biosses(reading: &mut Reading<'_>) -> Result<bool> {
+    let files = files_below(reading.folder)?;
+    let find = |name: &str| files.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+    let (Some(pairs), Some(scores)) = (find("Annotation-Pairs.docx"), find("Annotator-Scores.docx")) else {
+        return Ok(false);
+    };
+    let mut table = |path: &Path| -> Result<Vec<(usize, Vec<String>)>> {
+        reading.files += 1;
+        let name = relative(reading.folder, path);
+        let rows = docx::rows(path, &name, &mut reading.corpus.problems)?;
+        let mut numbered = Vec::new();
+        // The first row is the heading.
+        for (row, mut cells) in rows.into_iter().enumerate().skip(1) {
+            match cells.first().and_then(|number| number.parse().ok()) {
+                Some(number) => numbered.push((number, cells.split_off(1))),
+                None => reading.corpus.problems.add(Trouble::Broken, &name, row + 1),
+            }
+        }
+        Ok(numbered)
+    };
+    let (pairs, mut scores): (_, HashMap<usize, Vec<String>>) = (table(pairs)?, table(scores)?.into_iter().collect());
+    for (number, cells) in pairs {
+        let split = match (BIOSSES_TEST.contains(&number), BIOSSES_DEV.contains(&number)) {
+            (true, _) => "test",
+            (_, true) => "dev",
+            _ => "train",
+        };
+        let (into, problems) = reading.split(split);
+        let given: Option<Vec<f64>> =
+            scores.remove(&number).and_then(|cells| cells.iter().map(|cell| cell.parse().ok()).collect());
+        match (given.filter(|given| !given.is_empty()), &cells[..]) {
+            (Some(given), [first, second, ..]) if !first.is_empty() && !second.is_empty() => {
+                let score = Some(given.iter().sum::<f64>() / given.len() as f64);
+                let (id, first, second) = (number.to_string(), first.clone(), second.clone());
+                into.pairs.push(Pair { id, first, second, score, ..Pair::default() });
+            }
+            _ => problems.add(Trouble::Unlabelled, "Annotation-Pairs.docx", number),
+        }
+    }
+    scores.values().for_each(|_| reading.corpus.problems.add(Trouble::Dangling, "Annotator-Scores.docx", 0));
+    Ok(true)
+}
+
 /// All labelled questions in one file; those whose answers stand in a second one are the test split.
 pub(super) fn pubmed_questions(reading: &mut Reading<'_>) -> Result<()> {
     let mut held = HashSet::new();
@@ -321,22 +374,30 @@ pub(super) fn i2b2(reading: &mut Reading<'_>) -> Result<()> {
 
 /// ShARe/CLEF 2013: a text and a file of lines with `||` of the same name up to the first dot; one split per folder of texts.
 pub(super) fn share(reading: &mut Reading<'_>) -> Result<()> {
-    let mut pipes: HashMap<String, (String, String)> = HashMap::new();
+    type Files = HashMap<String, (String, String)>;
+    let (mut pipes, mut marked): (Files, Files) = (HashMap::new(), HashMap::new());
     let mut texts = Vec::new();
-    for path in files_below(reading.folder)?.iter().filter(|path| path.extension().is_some_and(|e| e == "txt")) {
-        let (name, file) = (relative(reading.folder, path), reading.text(path)?);
+    for path in files_below(reading.folder)? {
+        let name = relative(reading.folder, &path);
         let stem = super::stem(&name).to_owned();
-        match file.lines().next().is_some_and(|line| line.split("||").count() > 4) {
-            true => drop(pipes.insert(stem, (name, file))),
-            false => texts.push((name, stem, file)),
+        if name.ends_with(".knowtator.xml") {
+            marked.insert(stem, (name, reading.text(&path)?));
+        } else if name.ends_with(".txt") {
+            let file = reading.text(&path)?;
+            match file.lines().next().is_some_and(|line| line.split("||").count() > 4) {
+                true => drop(pipes.insert(stem, (name, file))),
+                false => texts.push((name, stem, file)),
+            }
         }
     }
     for (name, stem, text) in texts {
         let (split, problems) = reading.split(name.rsplit_once('/').map_or("", |(folder, _)| folder));
-        match pipes.get(&stem) {
-            Some((file, lines)) => split.documents.push(licensed::share(&stem, &text, file, lines, problems)),
-            None => split.documents.push(Document::new(stem, text)),
-        }
+        // Of a report that has both, the lines: they are what the task's scorer reads.
+        split.documents.push(match (pipes.get(&stem), marked.get(&stem)) {
+            (Some((file, lines)), _) => licensed::share(&stem, &text, file, lines, problems),
+            (None, Some((file, xml))) => licensed::knowtator(&stem, &text, file, xml, problems),
+            (None, None) => Document::new(stem, text),
+        });
     }
     Ok(())
 }
