@@ -2,11 +2,11 @@
 
 mod folder;
 
-use crate::args::{Eval, ModelArgs};
+use crate::args::{ChoiceArgs, Eval, ModelArgs};
 use crate::batch::interrupt_flag;
 use crate::progress::Progress;
 use crate::stop::{Result, Stop};
-use crate::tasks::{ADAPTER, open};
+use crate::tasks::{ADAPTER, choice_rules, open};
 use biomistral_nlu::task::{AnswerRequest, Engine, Provenance, Question, RunOptions, Session, Template};
 use biomistral_nlu_eval::report::{self, Report, Without};
 use biomistral_nlu_eval::{
@@ -116,6 +116,10 @@ fn identity(args: &Eval, model: &ModelArgs, suite: &Suite, provenance: Provenanc
         ("engine".to_owned(), format!("{}, {}", provenance.engine, provenance.fingerprint)),
         ("prompts and template".to_owned(), provenance.prompts),
     ]);
+    let ChoiceArgs { letters, permute, calibrate } = args.choice;
+    let scored = if letters { "their letters" } else { "whole" };
+    let free = if calibrate { ", less what is said without a text" } else { "" };
+    run.insert("options of a choice".to_owned(), format!("{scored}, in {permute} orders{free}"));
     if let Some(adapter) = &model.adapter {
         let id = provenance.adapter.unwrap_or_else(|| "merged".to_owned());
         run.insert("adapter".to_owned(), format!("{} ({id})", file(adapter)));
@@ -146,7 +150,8 @@ impl Asking {
         let plan = set.plan;
         let count = usize::from(args.shots);
         let shots = if count == 0 { Vec::new() } else { shots(engine.prompts(), plan, &set.loaded.examples, count)? };
-        let mut setting = Setting { plan, run: RunOptions { shots, ..self.options.clone() } };
+        let choice = choice_rules(&args.choice);
+        let mut setting = Setting { plan, run: RunOptions { shots, ..self.options.clone() }, choice };
         setting.run.batch = usize::from(args.batch);
         let mut known = match &mut self.out {
             Some(out) => out.set(&plan.name)?,

@@ -6,9 +6,9 @@ use crate::load::{Item, NONE, Subject};
 use crate::metrics::word_counts;
 use crate::{Error, Gold, Result};
 use biomistral_nlu::task::{
-    AnswerRequest, Choice, ClassifyAnswer, ClassifyRequest, Document, EntailRequest, ExtractAnswer, ExtractRequest,
-    Inference, OffsetUnit, OptionScore, Question, RelateAnswer, RelateDocument, RelateRequest, RunOptions, Session,
-    SimilarRequest, Span, TextPair, Window,
+    AnswerRequest, Choice, ChoiceRules, ClassifyAnswer, ClassifyRequest, Document, EntailRequest, ExtractAnswer,
+    ExtractRequest, Inference, OffsetUnit, OptionScore, Question, RelateAnswer, RelateDocument, RelateRequest,
+    RunOptions, Session, SimilarRequest, Span, TextPair, Window,
 };
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,6 +19,8 @@ pub struct Setting<'s> {
     pub plan: &'s SetPlan,
     /// Adapter, template, examples, batch.
     pub run: RunOptions<'s>,
+    /// How options are scored.
+    pub choice: ChoiceRules,
 }
 
 /// Answers items of the set, one line each, in order. An item that the model cannot read whole or that the engine refuses has an error
@@ -41,8 +43,9 @@ pub fn ask(session: &mut Session, setting: &Setting<'_>, items: &[Item]) -> Resu
         for text in texts(&item.subject) {
             tokens += tokenizer.encode(text)?.len();
         }
-        let (id, document, gold) = (item.id.clone(), item.document.clone(), item.gold.clone());
-        Ok(Line { id, document, tokens, seconds, gold, answer, error })
+        let (id, document) = (item.id.clone(), item.document.clone());
+        let (gold, alternatives) = (item.gold.clone(), item.alternatives.clone());
+        Ok(Line { id, document, tokens, seconds, gold, alternatives, answer, error })
     });
     lines.collect()
 }
@@ -57,8 +60,8 @@ fn texts(subject: &Subject) -> Vec<&str> {
 
 type Answers = Result<Vec<Result<Answer>>>;
 
-fn answers(session: &mut Session, Setting { plan, run }: &Setting<'_>, items: &[Item]) -> Answers {
-    let run = RunOptions { unit: OffsetUnit::CodePoint, ..run.clone() };
+fn answers(session: &mut Session, Setting { plan, run, choice: rules }: &Setting<'_>, items: &[Item]) -> Answers {
+    let (run, rules) = (RunOptions { unit: OffsetUnit::CodePoint, ..run.clone() }, rules.clone());
     let text = |item: &Item| match &item.subject {
         Subject::Text { text, .. } => Document { id: item.id.clone(), text: text.clone() },
         _ => Document::default(),
@@ -74,7 +77,7 @@ fn answers(session: &mut Session, Setting { plan, run }: &Setting<'_>, items: &[
         }
         TaskPlan::Relate { relations, .. } => {
             let relations = relations.iter().map(|relation| relation.relation()).collect();
-            let request = RelateRequest { relations, ..RelateRequest::default() };
+            let request = RelateRequest { relations, choice: rules, ..RelateRequest::default() };
             let document = |item: &Item| match &item.subject {
                 Subject::Pair { text, mentions } => {
                     RelateDocument { id: item.id.clone(), text: text.clone(), entities: Some(mentions.to_vec()) }
@@ -87,7 +90,7 @@ fn answers(session: &mut Session, Setting { plan, run }: &Setting<'_>, items: &[
         }
         TaskPlan::Classify { question, classes, multi } => {
             let classes = classes.iter().map(|class| class.label()).collect();
-            let request = ClassifyRequest { question: question.clone(), classes, multi: *multi, ..Default::default() };
+            let request = ClassifyRequest { question: question.clone(), classes, multi: *multi, choice: rules };
             let documents: Vec<Document> = items.iter().map(text).collect();
             let answers = session.classify(&documents, &request, &run)?;
             let one = |answer| match answer {
@@ -106,12 +109,13 @@ fn answers(session: &mut Session, Setting { plan, run }: &Setting<'_>, items: &[
                 _ => Question::default(),
             };
             let questions: Vec<Question> = items.iter().map(question).collect();
-            let answers = session.answer(&questions, &AnswerRequest::default(), &run)?;
+            let request = AnswerRequest { choice: rules, ..AnswerRequest::default() };
+            let answers = session.answer(&questions, &request, &run)?;
             Ok(answers.into_iter().map(|answer| answer.map(|answer| choice(answer.choice))).collect())
         }
         TaskPlan::Entail { labels } => {
             let options = labels.iter().map(|label| label.label().option_text()).collect();
-            let request = EntailRequest { options, ..EntailRequest::default() };
+            let request = EntailRequest { options, choice: rules };
             let pair = |item: &Item| match &item.subject {
                 Subject::Texts(premise, hypothesis) => {
                     Inference { id: item.id.clone(), premise: premise.clone(), hypothesis: hypothesis.clone() }
@@ -133,7 +137,7 @@ fn answers(session: &mut Session, Setting { plan, run }: &Setting<'_>, items: &[
             Ok(answers.into_iter().map(|answer| answer.map(|answer| named(answer.choice))).collect())
         }
         TaskPlan::Similar { scale: [low, high] } => {
-            let request = SimilarRequest { low: *low, high: *high, ..SimilarRequest::default() };
+            let request = SimilarRequest { low: *low, high: *high, choice: rules };
             let pair = |item: &Item| match &item.subject {
                 Subject::Texts(a, b) => TextPair { id: item.id.clone(), text1: a.clone(), text2: b.clone() },
                 _ => TextPair::default(),

@@ -16,6 +16,9 @@ pub struct Line {
     pub seconds: f64,
     /// What is right.
     pub gold: Gold,
+    /// What a scorer takes for one of the right mentions that it overlaps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Place>,
     /// What was answered; nothing where the engine could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,

@@ -22,6 +22,8 @@ pub struct Item {
     pub subject: Subject,
     /// What is right.
     pub gold: Gold,
+    /// What a scorer takes for one of the right mentions that it overlaps.
+    pub alternatives: Vec<Place>,
 }
 
 /// What is asked about.
@@ -261,7 +263,7 @@ fn sheets(plan: &SetPlan, parts: &[&Split], lost: &mut Lost) -> Result<Vec<Sheet
 }
 
 fn item(id: &str, document: &str, subject: Subject, gold: Gold) -> Item {
-    Item { id: id.to_owned(), document: document.to_owned(), subject, gold }
+    Item { id: id.to_owned(), document: document.to_owned(), subject, gold, alternatives: Vec::new() }
 }
 
 /// The passages of a document, cut without a look at its mentions: the sentences of a file of tokens are its parts.
@@ -287,9 +289,13 @@ fn extract(document: &Document, labels: &[LabelPlan], size: usize, lost: &mut Lo
         let (start, end) = (offsets.at(extent.start)?, offsets.at(extent.end)?);
         Some((extent.start, Place { label: label.name.clone(), start, end, text: document.text[extent].to_owned() }))
     };
-    let mut gold: Vec<(usize, Place)> = document.mentions.iter().filter_map(place).collect();
-    gold.sort_by(|a, b| a.1.cmp(&b.1));
-    gold.dedup();
+    let places = |mentions: &[Mention]| {
+        let mut places: Vec<(usize, Place)> = mentions.iter().filter_map(place).collect();
+        places.sort_by(|a, b| a.1.cmp(&b.1));
+        places.dedup();
+        places
+    };
+    let (gold, alternatives) = (places(&document.mentions), places(&document.alternatives));
     let gaps = document.mentions.iter().filter(|m| m.discontinuous() && labels.iter().any(|l| l.is(&m.label)));
     count(lost, "discontinuous mention, taken with its gaps", gaps.count());
     let cut = passages(document, size);
@@ -297,15 +303,18 @@ fn extract(document: &Document, labels: &[LabelPlan], size: usize, lost: &mut Lo
     for (i, passage) in cut.iter().enumerate() {
         // A mention belongs to the passage it begins in; one that ends in another cannot be found, and counts.
         let until = cut.get(i + 1).map_or(usize::MAX, |next| next.start);
-        let here =
-            gold.iter().filter(|(start, _)| (passage.start..until).contains(start) || (i == 0 && *start < until));
-        let here: Vec<Place> = here.map(|(_, place)| place.clone()).collect();
+        let of = |places: &[(usize, Place)]| -> Vec<Place> {
+            let here = |start: usize| (passage.start..until).contains(&start) || (i == 0 && start < until);
+            places.iter().filter(|(start, _)| here(*start)).map(|(_, place)| place.clone()).collect()
+        };
         let Some(start) = offsets.at(passage.start) else { continue };
         let words = document.tokens.iter().filter(|t| passage.start <= t.start && t.end <= passage.end);
         let words = words.filter_map(|token| Some((offsets.at(token.start)?, offsets.at(token.end)?))).collect();
         let text = document.text[passage.clone()].to_owned();
         let id = format!("{}:{start}", document.id);
-        items.push(item(&id, document.origin(), Subject::Text { text, start, words }, Gold::Spans(here)));
+        let gold = Gold::Spans(of(&gold));
+        let item = item(&id, document.origin(), Subject::Text { text, start, words }, gold);
+        items.push(Item { alternatives: of(&alternatives), ..item });
     }
     items
 }

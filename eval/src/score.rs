@@ -296,7 +296,7 @@ impl Tally<'_> {
     fn spans(&mut self, labels: &[&str], lines: &[Line], metric: Headline) {
         let columns = 3 * labels.len();
         let (mut strict, mut strings, mut words) = (self.table(columns), self.table(columns), self.table(columns));
-        let mut untyped = self.table(3);
+        let (mut untyped, mut lenient) = (self.table(3), self.table(3));
         let mut has_words = false;
         for line in lines {
             let row = self.row(line);
@@ -318,6 +318,10 @@ impl Tally<'_> {
                 }
             };
             add(&mut untyped[row], places(None));
+            let given: BTreeSet<&Place> = spans.iter().map(|span| &span.place).collect();
+            for (sum, more) in lenient[row].iter_mut().zip(with_alternatives(&given, gold, &line.alternatives)) {
+                *sum += more as f64;
+            }
             for (i, label) in labels.iter().enumerate() {
                 add(&mut strict[row][3 * i..3 * i + 3], places(Some(label)));
                 // As answers are written: each string once.
@@ -355,6 +359,9 @@ impl Tally<'_> {
             metrics.push(Rows { name: "untyped_f1", rows: untyped, of: micro_f1 });
         }
         metrics.push(Rows { name: "string_f1", rows: strings, of: micro_f1 });
+        if lines.iter().any(|line| !line.alternatives.is_empty()) {
+            metrics.push(Rows { name: "alternative_f1", rows: lenient, of: micro_f1 });
+        }
         if has_words {
             metrics.push(Rows { name: "word_f1", rows: words, of: macro_f1 });
         }
@@ -503,6 +510,19 @@ impl Tally<'_> {
         let unanswered = lines.iter().filter(|line| line.answer.is_none());
         self.counted.errors.extend(unanswered.map(|line| wrong(&line.id, None, None, None)));
     }
+}
+
+/// What BC2GM's scorer (`alt_eval.perl`) counts, as sums of which the micro F1 is its F: a gold mention is found by an answer at its
+/// place or at that of an alternative that overlaps it, an answer is wrong if it is at the place of neither. The two divisors are
+/// found and wrong, and all gold mentions: an answer may find two.
+fn with_alternatives(given: &BTreeSet<&Place>, gold: &[Place], alternatives: &[Place]) -> [usize; 3] {
+    let overlap = |a: &Place, b: &Place| a.label == b.label && a.start < b.end && b.start < a.end;
+    let found = |gold: &&Place| {
+        given.contains(gold) || alternatives.iter().any(|other| overlap(other, gold) && given.contains(other))
+    };
+    let found = gold.iter().filter(found).count();
+    let wrong = given.iter().filter(|place| !gold.contains(place) && !alternatives.contains(place)).count();
+    [found + wrong, gold.len(), found]
 }
 
 fn same(a: &Place, b: &Place) -> bool {

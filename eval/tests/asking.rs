@@ -1,7 +1,7 @@
 //! Items through a model of random weights: what few-shot examples say is what the engine asks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use biomistral_nlu::task::{self, Engine, EngineOptions, RunOptions, Session};
+use biomistral_nlu::task::{self, ChoiceRules, Engine, EngineOptions, RunOptions, Session};
 use biomistral_nlu::weights::{Architecture, ModelConfig, random_checkpoint};
 use biomistral_nlu_eval::{Answer, Gold, Item, Place, SetPlan, Setting, Subject, Suite, ask, shots};
 use std::path::Path;
@@ -37,7 +37,7 @@ fn plan(metric: &str, task: &str) -> SetPlan {
 }
 
 fn item(subject: Subject, gold: Gold) -> Item {
-    Item { id: "i".into(), document: "d".into(), subject, gold }
+    Item { id: "i".into(), document: "d".into(), subject, gold, alternatives: Vec::new() }
 }
 
 fn text(text: &str) -> Subject {
@@ -183,26 +183,31 @@ fn items_are_answered_in_order_and_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = session(folder.path());
     for (plan, one, _) in cases() {
-        let setting = Setting { plan: &plan, run: RunOptions::default() };
+        let setting = Setting { plan: &plan, run: RunOptions::default(), choice: ChoiceRules::default() };
         let mut other = one.clone();
         other.id = "j".into();
         let lines = ask(&mut session, &setting, &[one.clone(), other]).unwrap();
-        let alone = ask(&mut session, &setting, &[one]).unwrap();
+        let alone = ask(&mut session, &setting, std::slice::from_ref(&one)).unwrap();
         assert_eq!((lines[0].id.as_str(), lines[1].id.as_str()), ("i", "j"));
         assert_eq!(lines[0].answer, lines[1].answer);
         assert_eq!(lines[0].answer, alone[0].answer);
         assert!(lines[0].tokens > 0 && lines[0].answer.is_some());
+        // How options are scored is no matter of spans, and one of every choice.
+        let spans = matches!(plan.task, biomistral_nlu_eval::TaskPlan::Extract { .. });
+        let choice = ChoiceRules { calibrate: true, ..ChoiceRules::default() };
+        let calibrated = ask(&mut session, &Setting { choice, ..setting }, &[one]).unwrap();
+        assert_eq!(calibrated[0].answer == lines[0].answer, spans, "{}", plan.name);
     }
     // What does not fit is an item without an answer, and no error of the run.
     let (plan, mut long, _) = cases().remove(2);
     long.subject = text(&"word ".repeat(3000));
-    let setting = Setting { plan: &plan, run: RunOptions::default() };
+    let setting = Setting { plan: &plan, run: RunOptions::default(), choice: ChoiceRules::default() };
     let line = ask(&mut session, &setting, &[long]).unwrap().remove(0);
     assert!(line.answer.is_none() && line.error.unwrap().contains("limit"));
     // Offsets are of the document, not of the passage.
     let (plan, mut item, _) = cases().remove(0);
     item.subject = Subject::Text { text: "é aspirin".into(), start: 100, words: vec![(100, 101), (102, 109)] };
-    let setting = Setting { plan: &plan, run: RunOptions::default() };
+    let setting = Setting { plan: &plan, run: RunOptions::default(), choice: ChoiceRules::default() };
     let line = ask(&mut session, &setting, &[item]).unwrap().remove(0);
     let Some(Answer::Spans { spans, words, .. }) = line.answer else { panic!("no spans") };
     assert_eq!(words.len(), 2);

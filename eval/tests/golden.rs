@@ -26,7 +26,8 @@ fn labels(of: &Value) -> Vec<LabelPlan> {
 
 fn line(i: usize, gold: Gold, answer: Answer) -> Line {
     let id = format!("{i:04}");
-    Line { document: id.clone(), id, tokens: 1, seconds: 0.0, gold, answer: Some(answer), error: None }
+    let (document, alternatives, answer) = (id.clone(), Vec::new(), Some(answer));
+    Line { document, id, tokens: 1, seconds: 0.0, gold, alternatives, answer, error: None }
 }
 
 fn text(value: &Value) -> String {
@@ -102,6 +103,33 @@ fn spans_as_seqeval_counts_them() {
         assert!((low - ends[0]).abs() < slack && (high - ends[1]).abs() < slack, "{low} to {high}, expected {ends:?}");
         // Saying nothing finds nothing.
         assert_eq!(figures.baseline, 0.0);
+    }
+}
+
+#[test]
+fn alternatives_as_the_scorer_of_bc2gm_counts_them() {
+    for case in cases("alternatives") {
+        let mut lines = Vec::new();
+        for (i, document) in case["documents"].as_array().unwrap().iter().enumerate() {
+            let places = |list: &str| -> Vec<Place> {
+                let at = |number: &Value| number.as_u64().unwrap() as usize;
+                let place = |span: &Value| {
+                    let (start, end) = (at(&span[1]), at(&span[2]));
+                    Place { label: "g".to_owned(), start, end, text: format!("{start} {end}") }
+                };
+                document[list].as_array().unwrap().iter().map(place).collect()
+            };
+            let span = |place: Place| SpanLine { place, probability: 0.5, kept_mass: 1.0, repeat: false };
+            let spans = places("given").into_iter().map(span).collect();
+            let answer = Answer::Spans { spans, none: BTreeMap::new(), words: BTreeMap::new() };
+            let line = line(i, Gold::Spans(places("gold")), answer);
+            lines.push(Line { alternatives: places("alternatives"), ..line });
+        }
+        let labels = vec![LabelPlan { gold: Vec::new(), name: "g".to_owned(), description: None }];
+        let plan = plan(Headline::EntityF1, TaskPlan::Extract { labels, passage: 0 });
+        let (figures, _) = figures(&plan, &lines, 42);
+        close("alternative_f1", measured(&figures, "alternative_f1"), number(&case["expected"]["f1"]));
+        assert!(measured(&figures, "alternative_f1") > measured(&figures, "entity_f1"));
     }
 }
 

@@ -102,6 +102,34 @@ def spans_case(rng, n, labels):
     }
 
 
+def alternatives_case(rng, n):
+    """BC2GM's scorer by its definition: exact places of `GENE.eval`, or of `ALTGENE.eval` where the two share a character."""
+    documents, tp, fp, fn = [], 0, 0, 0
+    for i in range(n):
+        length = int(rng.integers(8, 30))
+        gold = random_spans(rng, length, ["g"], 0.15)
+        others = {tuple(span) for span in random_spans(rng, length, ["g"], 0.05)}
+        for _, start, end in gold:
+            for _ in range(int(rng.integers(0, 3))):
+                a, b = start + int(rng.integers(-2, 2)), end + int(rng.integers(-1, 3))
+                if 0 <= a < b <= length:
+                    others.add(("g", a, b))
+        others = sorted(list(span) for span in others if list(span) not in gold)
+        pool = [span for span in gold if rng.random() < 0.5] + [span for span in others if rng.random() < 0.4]
+        pool += [span for span in random_spans(rng, length, ["g"], 0.1) if span not in pool]
+        given = sorted(pool)
+        documents.append({"gold": gold, "alternatives": others, "given": given})
+        # Of inclusive ends, as in the files.
+        gold, others, given = ([(s, e - 1) for _, s, e in spans] for spans in (gold, others, given))
+        for start, end in gold:
+            near = {(s, e) for s, e in others if max(s, start) <= min(e, end)}
+            found = (start, end) in given or bool(near & set(given))
+            tp, fn = tp + found, fn + (not found)
+        fp += sum(span not in gold and span not in others for span in given)
+    precision, recall = tp / (tp + fp), tp / (tp + fn)
+    return {"documents": documents, "expected": {"counts": [tp, fp, fn], "f1": 2 / (1 / precision + 1 / recall)}}
+
+
 def choices_case(rng, n, labels):
     names = labels + ["none"]
     gold = rng.choice(names, n, p=[0.5 / len(labels)] * len(labels) + [0.5])
@@ -183,6 +211,7 @@ def main():
         "choices": [choices_case(rng, n, labels) for n, labels in [(120, ["x", "y", "z"]), (80, ["yes"])]],
         "classes": [classes_case(rng, 60, ["a", "b", "c", "d"])],
         "scores": [scores_case(rng, 50), scores_case(rng, 7)],
+        "alternatives": [alternatives_case(rng, 60)],
     }
     convert = lambda x: x.item() if hasattr(x, "item") else x
     json.dump(rounded(cases), sys.stdout, default=convert)

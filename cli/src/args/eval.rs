@@ -1,6 +1,6 @@
 //! Arguments of `bmn eval`.
 
-use super::{ModelArgs, TemplateName};
+use super::{ChoiceArgs, ModelArgs, TemplateName};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,6 +29,8 @@ pub struct Eval {
     pub compare: Vec<PathBuf>,
     #[command(flatten)]
     pub model: Option<ModelArgs>,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// Folder that the sets' folders are in, or in a folder of
     #[arg(long, value_name = "FOLDER", required_unless_present = "compare")]
     pub corpora: Option<PathBuf>,

@@ -224,7 +224,7 @@ fn span_policy(args: &SpanArgs) -> SpanPolicy {
     }
 }
 
-fn choice_rules(args: &ChoiceArgs) -> ChoiceRules {
+pub fn choice_rules(args: &ChoiceArgs) -> ChoiceRules {
     let style = if args.letters { ChoiceStyle::Letter } else { ChoiceStyle::Full };
     ChoiceRules { style, permute: args.permute, calibrate: args.calibrate }
 }
