@@ -87,6 +87,14 @@ label = "SEVERITY"
 values = { High = "HIGH", Low = "LOW" }
 absent = 1.0
 [[corpus.task]]
+kind = "classify"
+multi = true
+of_events = true
+applies = 1.0
+cap = 9
+question = "Does it say this?"
+classes = { Cause = "something is caused", Cure = "something is cured" }
+[[corpus.task]]
 kind = "relate"
 cap = 9
 labels = { Drug = "drug", Effect = "effect" }
@@ -103,7 +111,10 @@ tail = ["Effect"]
 name = "general_nli"
 folder = "nli"
 licence = "made up"
-task = [{ kind = "entail", cap = 9, labels = { entailment = "entailment", neutral = "neutral" } }]
+task = [
+    { kind = "entail", cap = 9, labels = { entailment = "entailment", neutral = "neutral" } },
+    { kind = "answer", cap = 9, question = "Is it true that {second}?", labels = { entailment = "yes", neutral = "maybe" } },
+]
 [[corpus]]
 name = "stsb"
 folder = "sts"
@@ -196,19 +207,17 @@ fn records_are_what_inference_sends() {
 
     // A pair: the options in the record's order, "none" last.
     let relate = records(&built, "relate");
-    let (message, answer, _) =
+    let (message, answer, options) =
         relate.iter().find(|(message, ..)| message.contains("nausea")).expect("the pair with a relation");
     assert!(answer.ends_with("Aspirin causes nausea."), "{answer}");
     let spelled: Vec<&str> = message.split("Medical text:").nth(1).unwrap().split(['(', ')']).collect();
     let (drug, effect) = (spelled[1].to_owned(), spelled[3].to_owned());
-    let relation = |text: &str| {
-        let label = Label { name: text.to_owned(), description: Some(text.to_owned()) };
+    let relation = |option: &String| {
+        let text = option.replace("Aspirin", "{head}").replace("nausea", "{tail}");
+        let label = Label { name: text.clone(), description: Some(text) };
         Relation { label, head: vec![drug.clone()], tail: vec![effect.clone()], symmetric: false }
     };
-    let mut relations = vec![relation("{head} causes {tail}."), relation("{head} treats {tail}.")];
-    if message.contains("(A) Aspirin treats") {
-        relations.reverse();
-    }
+    let relations = options[..options.len() - 1].iter().map(relation).collect();
     let mention = |label: &String, start: usize, end: usize| Mention { label: label.clone(), start, end };
     let entities = Some(vec![mention(&drug, 0, 7), mention(&effect, 15, 21)]);
     let documents = [RelateDocument { id: "d".to_owned(), text: sentence.to_owned(), entities }];
@@ -224,7 +233,8 @@ fn records_are_what_inference_sends() {
     let ClassifyAnswer::Single(single) = answers[0].as_ref().unwrap() else { panic!("one class") };
     shows(&single.prompts, message);
 
-    let (message, answer, _) = &records(&built, "classify_multi")[0];
+    let multi = records(&built, "classify_multi");
+    let (message, answer, _) = multi.iter().find(|(message, ..)| message.contains("this section")).unwrap();
     assert_eq!(answer, "(A) Yes");
     let class = message.lines().find_map(|line| line.strip_prefix("Class: ")).unwrap();
     let question = Some("Is it this section?".to_owned());
@@ -234,7 +244,8 @@ fn records_are_what_inference_sends() {
     let ClassifyAnswer::Multi(multi) = answers[0].as_ref().unwrap() else { panic!("several classes") };
     shows(&multi.prompts, message);
 
-    let (message, answer, options) = &records(&built, "answer")[0];
+    let asked = records(&built, "answer");
+    let (message, answer, options) = asked.iter().find(|(message, ..)| message.contains("Which?")).unwrap();
     assert!(answer.ends_with(" that"));
     let question = Question { question: Some("Which?".to_owned()), options: options.clone(), ..Question::default() };
     let answers = session.answer(&[question], &AnswerRequest::default(), &run).unwrap();
@@ -252,6 +263,83 @@ fn records_are_what_inference_sends() {
     let pair = TextPair { text1, text2, ..TextPair::default() };
     let answers = session.similar(&[pair], &SimilarRequest::default(), &run).unwrap();
     shows(&answers[0].as_ref().unwrap().prompts, message);
+}
+
+#[test]
+fn pairs_are_asked_as_questions_and_events_as_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = built(folder.path(), &fixture(folder.path()), "out");
+    let asked = records(&built, "answer");
+    let (message, answer, options) = asked.iter().find(|(message, ..)| message.contains("true")).unwrap();
+    assert!(message.contains("\nQuestion: Is it true that It is wet?\n"), "{message}");
+    assert!(message.ends_with("\nMedical text:It rains.") && answer.ends_with(" yes"), "{message} {answer}");
+    assert!(options.len() == 2 && options.contains(&"maybe".to_owned()), "{options:?}");
+
+    // The first sentence has the event, the second none: there every class is one that does not apply.
+    let mut made: Vec<_> = records(&built, "classify_multi");
+    made.retain(|(message, ..)| message.starts_with("Does it say this?"));
+    assert_eq!(made.len(), 3, "two sentences and the note of one word");
+    for (message, answer, _) in made {
+        let (class, text) = message.split_once("Class: ").unwrap().1.split_once("\nMedical text:").unwrap();
+        let applies = class.to_lowercase() == "something is caused" && text == "Aspirin caused nausea.";
+        assert_eq!(answer == "(A) Yes", applies, "{message}");
+        assert!(text != "Aspirin caused nausea." || applies, "{message}");
+    }
+}
+
+#[test]
+fn neither_the_number_of_options_nor_a_single_label_gives_the_answer_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let (mut options_of_relations, mut alone, mut nothing) = (Vec::new(), 0, 0);
+    for seed in 0..40 {
+        let built = built(folder.path(), &InstructConfig { seed, ..config.clone() }, &format!("seed {seed}"));
+        for (message, answer, options) in records(&built, "relate") {
+            let (none, others) = options.split_last().unwrap();
+            assert_eq!(none, "None of the above.");
+            let stated = others.contains(&"Aspirin causes nausea.".to_owned());
+            assert!(
+                !message.contains("nausea") || (stated && answer.ends_with("causes nausea.")),
+                "{message} {answer}"
+            );
+            options_of_relations.push(options.len());
+        }
+        for (message, answer, _) in records(&built, "extract") {
+            if message.contains("heparin") && answer.lines().count() == 1 {
+                alone += 1;
+                nothing += usize::from(answer.ends_with(": None"));
+            }
+        }
+    }
+    // Every build has the pair once; one relation is left out in about every second.
+    let both = options_of_relations.iter().filter(|&&n| n == 3).count();
+    assert!(options_of_relations.iter().all(|n| (2..=3).contains(n)));
+    assert!((options_of_relations.len() / 5..options_of_relations.len() * 4 / 5).contains(&both), "{both}");
+    // The second sentence has a drug and no effect. A share of one half misses these bounds once in 10^4 of 18 throws.
+    assert!(alone > 10 && (alone / 8..alone * 7 / 8 + 1).contains(&nothing), "{nothing} of {alone}");
+}
+
+#[test]
+fn a_weight_moves_tokens_from_one_corpus_to_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let taken = |weight: f64, out: &str| -> Vec<f64> {
+        let mut run = config.run.clone().unwrap();
+        run.shares = [("answer".to_owned(), 1.0)].into();
+        run.weights = [("mcqa".to_owned(), weight)].into();
+        let built = built(folder.path(), &InstructConfig { run: Some(run), ..config.clone() }, out);
+        let tokens = |corpus: &str| {
+            let card = built.card.corpora.iter().find(|card| card.name == corpus).unwrap();
+            card.tasks.iter().find(|task| task.task == "answer").unwrap().tokens[0] as f64
+        };
+        let run = Config::read(&folder.path().join(out).join("train.toml")).unwrap();
+        let rate = |corpus: &str| run.train.iter().find(|one| one.file.ends_with(format!("{corpus}.answer.jsonl")));
+        ["general_nli", "mcqa"].map(|corpus| rate(corpus).unwrap().rate * tokens(corpus)).to_vec()
+    };
+    let (even, heavy) = (taken(1.0, "even"), taken(3.0, "heavy"));
+    // Rates have four digits, rounded up.
+    assert!((even.iter().sum::<f64>() - 100.0).abs() < 0.5 && (heavy.iter().sum::<f64>() - 100.0).abs() < 0.5);
+    assert!((heavy[1] / heavy[0] / (even[1] / even[0]) - 3.0).abs() < 0.01, "{even:?} {heavy:?}");
 }
 
 #[test]

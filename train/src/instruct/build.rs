@@ -126,8 +126,10 @@ fn run_file(run: &RunPlan, card: &Card, model: &Path) -> Result<String> {
     let (mut train, mut validation) = (Vec::new(), Vec::new());
     for (corpus, task) in tasks() {
         let Some(share) = run.shares.get(&task.task) else { continue };
-        let all: usize = tasks().filter(|(_, other)| other.task == task.task).map(|(_, other)| other.tokens[0]).sum();
-        let rate = (share * run.tokens as f64 / all.max(1) as f64).min(1.0);
+        let weight = |corpus: &str| run.weights.get(corpus).copied().unwrap_or(1.0);
+        let weighed = |(corpus, task): (&String, &TaskCard)| weight(corpus) * task.tokens[0] as f64;
+        let all: f64 = tasks().filter(|(_, other)| other.task == task.task).map(weighed).sum();
+        let rate = (weight(corpus) * share * run.tokens as f64 / all.max(1.0)).min(1.0);
         let entry = |part: &str, rate: f64| {
             let mut entry = toml::Table::new();
             entry.insert("file".to_owned(), format!("{part}/{corpus}.{}.jsonl", task.task).into());
@@ -327,11 +329,18 @@ fn make(maker: &mut Maker<'_>, task: &TaskPlan, split: &Split) -> Result<()> {
             let plan = pairs::Plan { labels, relations, negatives: *negatives, closed: *closed };
             each(&split.documents, |document: &Document| pairs::relate(maker, document, &plan))
         }
-        TaskPlan::Classify { question, classes, options, multi: false, .. } => each(&split.documents, |document| {
-            choices::classify(maker, document, question.as_deref(), classes, *options)
-        }),
-        TaskPlan::Classify { question, classes, multi: true, .. } => {
-            each(&split.documents, |document| choices::classify_multi(maker, document, question.as_deref(), classes))
+        TaskPlan::Classify { question, classes, options, multi, applies, of_events, .. } => {
+            each(&split.documents, |document| {
+                let passages = if *of_events { choices::of_events(maker, document) } else { Vec::new() };
+                let documents = if *of_events { &passages[..] } else { std::slice::from_ref(document) };
+                each(documents, |document| match multi {
+                    false => choices::classify(maker, document, question.as_deref(), classes, *options),
+                    true => choices::classify_multi(maker, document, question.as_deref(), classes, *applies),
+                })
+            })
+        }
+        TaskPlan::Answer { question: Some(question), labels, .. } => {
+            each(&split.pairs, |pair: &Pair| choices::answer_pair(maker, pair, question, labels))
         }
         TaskPlan::Answer { .. } => each(&split.questions, |question: &Question| choices::answer(maker, question)),
         TaskPlan::Entail { labels, .. } => each(&split.pairs, |pair: &Pair| choices::entail(maker, pair, labels)),

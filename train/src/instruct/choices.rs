@@ -2,7 +2,8 @@
 
 use super::build::Maker;
 use super::config::Named;
-use super::record::Draft;
+use super::passages::inside;
+use super::record::{Dice, Draft};
 use crate::Result;
 use biomistral_nlu::task::Wording;
 use biomistral_nlu_formats::{Document, Pair, Question};
@@ -45,16 +46,33 @@ pub(crate) fn classify(
     maker.take(Draft::choice(&maker.asking(&id, Wording::Classify), id, variables, text, options, answer)?)
 }
 
+/// A document's passages as documents whose classes are the types of the events that are triggered in them.
+pub(crate) fn of_events(maker: &Maker<'_>, document: &Document) -> Vec<Document> {
+    let triggers = document.events.iter().filter_map(|event| Some((event, document.mention(&event.trigger)?.extent())));
+    let triggers: Vec<_> = triggers.collect();
+    let passages = maker.passages(document).into_iter().map(|passage| {
+        let mut made = Document::new(format!("{}:{}", document.id, passage.start), &document.text[passage.clone()]);
+        for (event, _) in triggers.iter().filter(|(_, place)| inside(place, &passage)) {
+            if !made.classes.contains(&event.label) {
+                made.classes.push(event.label.clone());
+            }
+        }
+        made
+    });
+    passages.collect()
+}
+
 /// Whether a class applies: the document's own, or another.
 pub(crate) fn classify_multi(
     maker: &mut Maker<'_>,
     document: &Document,
     question: Option<&str>,
     classes: &BTreeMap<String, Named>,
+    applies: f64,
 ) -> Result<()> {
     let mut dice = maker.dice(&document.id, "multi");
     let (own, other): (Vec<&String>, Vec<&String>) = classes.keys().partition(|class| document.classes.contains(class));
-    let applies = !own.is_empty() && (other.is_empty() || dice.chance(0.5));
+    let applies = !own.is_empty() && (other.is_empty() || dice.chance(applies));
     let from = if applies { &own } else { &other };
     let Some(&class) = from.get(dice.below(from.len())) else {
         maker.count("no class that is asked for");
@@ -91,6 +109,30 @@ pub(crate) fn answer(maker: &mut Maker<'_>, question: &Question) -> Result<()> {
     maker.take(Draft::choice(&maker.asking(&id, Wording::Answer), id, variables, text, options.collect(), answer)?)
 }
 
+/// A labelled pair as a question about its first text.
+pub(crate) fn answer_pair(
+    maker: &mut Maker<'_>,
+    pair: &Pair,
+    question: &Named,
+    labels: &BTreeMap<String, Named>,
+) -> Result<()> {
+    let Some(answer) = labels.keys().position(|label| *label == pair.label) else {
+        maker.count("a label that is not asked for");
+        return Ok(());
+    };
+    let mut dice = maker.dice(&pair.id, "question");
+    let second = pair.second.trim().trim_end_matches('.');
+    let question = Question {
+        id: pair.id.clone(),
+        source: pair.source.clone(),
+        context: Some(pair.first.clone()),
+        question: question.any(&mut dice).replace("{second}", second),
+        options: labels.values().map(Named::name).collect(),
+        answer,
+    };
+    self::answer(maker, &question)
+}
+
 /// A labelled pair with its options in a random order.
 pub(crate) fn entail(maker: &mut Maker<'_>, pair: &Pair, labels: &BTreeMap<String, Named>) -> Result<()> {
     let Some((label, _)) = labels.get_key_value(&pair.label) else {
@@ -125,6 +167,14 @@ pub(crate) fn similar(maker: &mut Maker<'_>, pair: &Pair, [low, high]: [f64; 2],
 }
 
 impl Named {
+    /// One of its names, as it is written.
+    fn any(&self, dice: &mut Dice) -> String {
+        match self {
+            Named::Several(names) => names.get(dice.below(names.len())).cloned().unwrap_or_default(),
+            _ => self.name(),
+        }
+    }
+
     /// The name alone, as it is written: options of inference.
     fn name(&self) -> String {
         match self {

@@ -43,6 +43,9 @@ pub struct RunPlan {
     pub tokens: usize,
     /// Share of them by task; a task without one is not trained on.
     pub shares: BTreeMap<String, f64>,
+    /// How often a record of a corpus is drawn, compared with one of the same task and another corpus; 1 without.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
     /// Every other key of the run's configuration.
     pub train: toml::Table,
 }
@@ -225,11 +228,22 @@ pub enum TaskPlan {
         /// Whether each class is asked by itself, with yes and no.
         #[serde(default)]
         multi: bool,
+        /// Share of the records of `multi` in which the class applies.
+        #[serde(default = "half")]
+        applies: f64,
+        /// Whether a passage's classes are the types of the events in it, instead of a document's own.
+        #[serde(default)]
+        of_events: bool,
     },
-    /// Multiple-choice questions.
+    /// Multiple-choice questions: the corpus' own, or one made of each labelled pair, whose first text it is asked about.
     Answer {
         /// Most records.
         cap: usize,
+        /// The question about a pair, `{second}` for its second text.
+        question: Option<Named>,
+        /// Its options by label of the pair.
+        #[serde(default)]
+        labels: BTreeMap<String, Named>,
     },
     /// Inference.
     Entail {
@@ -275,7 +289,7 @@ impl TaskPlan {
             | TaskPlan::Attribute { cap, .. }
             | TaskPlan::Relate { cap, .. }
             | TaskPlan::Classify { cap, .. }
-            | TaskPlan::Answer { cap }
+            | TaskPlan::Answer { cap, .. }
             | TaskPlan::Entail { cap, .. }
             | TaskPlan::Similar { cap, .. } => *cap,
         }
@@ -296,6 +310,13 @@ impl InstructConfig {
             ("passages: expected sizes of at least 1 character", sizes),
             ("phrasings: expected at least 1", config.phrasings > 0),
             ("corpus: expected at least one", !config.corpus.is_empty()),
+            (
+                "answer: expected both question and labels, or neither",
+                config.corpus.iter().flat_map(|c| &c.task).all(|task| match task {
+                    TaskPlan::Answer { question, labels, .. } => question.is_some() != labels.is_empty(),
+                    _ => true,
+                }),
+            ),
             ("cap of a task: expected at least 1", config.corpus.iter().flat_map(|c| &c.task).all(|t| t.cap() > 0)),
         ] {
             if !fine {
@@ -339,6 +360,9 @@ fn one() -> f64 {
 }
 fn yes() -> bool {
     true
+}
+fn half() -> f64 {
+    0.5
 }
 fn most_options() -> usize {
     8

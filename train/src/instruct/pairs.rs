@@ -137,7 +137,11 @@ fn record(
     plan: &Plan<'_>,
     dice: &mut Dice,
 ) -> Result<()> {
+    // Some of the relations, in a random order: the last letter would say "none" by itself if there were always as many.
     let mut options = allowed(plan, head, tail);
+    dice.shuffle(&mut options);
+    options.sort_by_key(|&option| Some(option) != relation);
+    options.truncate(1 + dice.below(options.len()));
     dice.shuffle(&mut options);
     let place = |mention: &Mention| mention.extent().start - start..mention.extent().end - start;
     let (head_name, _) = plan.labels[&head.label].pick(dice);

@@ -31,6 +31,10 @@ impl Named {
 /// A label asked for: its name, its meaning, the spans.
 type Asked<'t> = (String, Option<String>, Vec<&'t str>);
 
+/// Share of the labels asked for that shall not be in the passage: of BioRED's sentences, 46 % have no disease, 51 % no gene, 65 %
+/// no chemical. Asked for what is there alone, a model learns to find something everywhere.
+const ABSENT: f64 = 0.5;
+
 /// Spans of a document by label, asked for in each of its passages.
 pub(crate) fn extract(
     maker: &mut Maker<'_>,
@@ -60,9 +64,8 @@ pub(crate) fn extract(
         dice.shuffle(&mut present);
         dice.shuffle(&mut absent);
         let asked = 1 + dice.below(most.min(firsts.len()));
-        // At least half of those asked for are there, where so many are.
-        let there = present.len().min(asked.div_ceil(2).max(asked.saturating_sub(absent.len())));
-        let there = if present.len() > there && dice.chance(0.5) { present.len().min(asked) } else { there };
+        let without = (0..asked).filter(|_| dice.chance(ABSENT)).count().min(absent.len());
+        let there = present.len().min(asked - without);
         let mut chosen: Vec<&String> = present.into_iter().take(there).collect();
         chosen.extend(absent.into_iter().take(asked - there));
         dice.shuffle(&mut chosen);
