@@ -99,6 +99,9 @@ pub struct TuningOptions {
     /// LoRA: `alpha / sqrt(R)` instead.
     #[serde(default)]
     pub rank_stabilised: bool,
+    /// LoRA: an adapter to begin with, of the same rank, scale and targets; without one, an update of nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Full: optimiser state and weights in bf16 with stochastic rounding.
     #[serde(default)]
     pub half_state: bool,
@@ -251,7 +254,7 @@ impl Config {
     pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Self> {
         let mut config: Config = toml::from_str(text).map_err(|e| Error::format(name, e.to_string()))?;
         let corpora = config.train.iter_mut().chain(&mut config.validation).map(|corpus| &mut corpus.file);
-        for path in corpora.chain([&mut config.model, &mut config.output]) {
+        for path in corpora.chain([&mut config.model, &mut config.output]).chain(&mut config.tuning.from) {
             *path = folder.join(&*path);
         }
         config.check(name)?;
@@ -271,6 +274,7 @@ impl Config {
             ("train: expected at least one corpus", !self.train.is_empty()),
             ("rate of a corpus: expected above 0 and at most 1", rates.into_iter().all(|r| r > 0.0 && r <= 1.0)),
             ("template: expected zephyr or model", ["zephyr", "model"].contains(&self.template.as_str())),
+            ("tuning.from: expected method lora", self.tuning.from.is_none() || self.tuning.method == Method::Lora),
             ("max_tokens: expected at least 2", self.max_tokens >= 2),
             ("run.pass_tokens: expected at least max_tokens", r.pass_tokens >= self.max_tokens),
             (

@@ -4,13 +4,15 @@ use crate::checkpoint::{self, Facts};
 use crate::config::Config;
 use crate::plan::Plan;
 use crate::{Error, Result};
-use biomistral_nlu::device::DeviceChoice;
 use biomistral_nlu::device::cpu::{Cpu, CpuOptions};
 #[cfg(feature = "cuda")]
 use biomistral_nlu::device::cuda::{Cuda, CudaOptions};
+use biomistral_nlu::device::{Backward, DeviceChoice};
 use biomistral_nlu::model::training::{Batch, Learner, StateValues, StepOptions};
 use biomistral_nlu::model::{LanguageModel, Mistral};
-use biomistral_nlu::weights::{AdapterPart, Checkpoint};
+use biomistral_nlu::weights::{AdapterPart, Checkpoint, PeftAdapter};
+use half::bf16;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,6 +92,14 @@ impl AnyLearner {
         on!(self, l => l.adapter())
     }
 
+    /// Begins with the weights of `adapter`, read from `folder`, instead of an update of nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where rank, scale or targets are others than the run's.
+    pub fn begin(&mut self, adapter: &PeftAdapter, folder: &Path) -> Result<()> {
+        on!(self, l => begin(l, adapter, folder))
+    }
+
     pub fn tensor(&self, name: &str) -> Result<StateValues> {
         on!(self, l => l.tensor(name))
     }
@@ -103,6 +113,41 @@ impl AnyLearner {
     pub fn load(&mut self, path: &Path, facts: &Facts) -> Result<()> {
         on!(self, l => checkpoint::load(path, facts, l))
     }
+}
+
+fn begin<D: Backward>(learner: &mut Learner<D>, adapter: &PeftAdapter, folder: &Path) -> Result<()> {
+    let fresh = learner.adapter()?;
+    let shape = |parts: &[AdapterPart]| parts.iter().map(|p| (p.layer, p.target, p.rank, p.scale)).collect::<Vec<_>>();
+    if shape(&fresh) != shape(adapter.parts()) {
+        let of = |parts: &[AdapterPart]| {
+            let first = parts.first().map_or((0, 0.0), |part| (part.rank, part.scale));
+            format!("rank {} and scale {} on {} projections", first.0, first.1, parts.len())
+        };
+        let (want, got) = (of(&fresh), of(adapter.parts()));
+        return Err(Error::invalid(format!(
+            "tuning.from: expected an adapter of {want}, found {got} in {}",
+            folder.display()
+        )));
+    }
+    let mut weights: HashMap<String, &[bf16]> = HashMap::new();
+    for part in adapter.parts() {
+        let name = part.weight_name();
+        let module = name.trim_end_matches(".weight");
+        for (half, values) in [("lora_A", &part.a), ("lora_B", &part.b)] {
+            weights.insert(format!("base_model.model.{module}.{half}.weight"), values);
+        }
+    }
+    let mut state: HashMap<String, StateValues> = HashMap::new();
+    learner.store(&mut |name, values| {
+        let values = match (weights.get(name), values) {
+            (Some(weights), _) => StateValues::Full(weights.iter().map(|x| x.to_f32()).collect()),
+            // The optimiser has seen nothing yet.
+            (None, values) => values,
+        };
+        state.insert(name.to_owned(), values);
+        Ok(())
+    })?;
+    learner.load(&mut |name| state.remove(name).ok_or_else(|| Error::internal(format!("a state without {name}"))))
 }
 
 /// The CUDA device that is chosen, if it is one.

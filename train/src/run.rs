@@ -108,7 +108,15 @@ impl Trainer {
         }
         std::fs::create_dir_all(&config.output).map_err(|e| Error::io(&config.output, e))?;
         let mut learner = AnyLearner::open(&config, &base, &plan)?;
-        let origin = origin(&config, &encoder, &data, &base, &learner)?;
+        let from = match &config.tuning.from {
+            Some(folder) => {
+                let adapter = base.adapter(folder)?;
+                learner.begin(&adapter, folder)?;
+                Some(adapter.id().to_owned())
+            }
+            None => None,
+        };
+        let origin = origin(&config, &encoder, &data, &base, &learner, from.as_deref())?;
         let mut facts = Facts {
             step: 0,
             origin: origin.clone(),
@@ -358,6 +366,7 @@ fn origin(
     data: &Data,
     base: &Checkpoint,
     learner: &AnyLearner,
+    from: Option<&str>,
 ) -> Result<Vec<(String, String)>> {
     let json = |value: serde_json::Result<serde_json::Value>| {
         value.map(|value| value.to_string()).map_err(|e| Error::internal(e.to_string()))
@@ -371,7 +380,10 @@ fn origin(
         ("tokenizer and template", encoder.hash()),
         ("data", data.hash.clone()),
         ("data options", data_options),
-        ("tuning", json(serde_json::to_value(&config.tuning))?),
+        (
+            "tuning",
+            json(serde_json::to_value(&config.tuning))? + &from.map_or(String::new(), |id| format!(" from {id}")),
+        ),
         ("optimiser", json(serde_json::to_value(&config.optimiser))?),
         ("batch, epochs and pass", format!("{batch:?}")),
         ("device", learner.fingerprint()),

@@ -81,6 +81,48 @@ fn interrupted_runs_end_in_the_same_bits() {
     }
 }
 
+#[test]
+fn a_run_begins_with_an_adapter_where_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path(), "lora", "");
+    let validation = |output: &str| -> Vec<f64> {
+        metrics(&folder.path().join(output)).iter().filter_map(|line| line["validation"].as_f64()).collect()
+    };
+    let first = run(&config(folder.path(), "first"), &[]);
+    let mut again = config(folder.path(), "again");
+    again.tuning.from = Some(first.clone());
+    // A rate that no bf16 weight notices: what is measured is what the run began with.
+    again.optimiser.rate = 1e-12;
+    let second = run(&again, &[3]);
+    let ended = *validation("first").last().unwrap();
+    assert!(validation("again").iter().all(|loss| *loss == ended), "{ended} {:?}", validation("again"));
+    assert!(ended < validation("first")[0]);
+    let parts = |folder: &Path| Checkpoint::open(&again.model).unwrap().adapter(folder).unwrap();
+    let same = |a: &PeftAdapter, b: &PeftAdapter| {
+        a.parts().iter().zip(b.parts()).all(|(a, b)| a.a == b.a && a.b == b.b && a.target == b.target)
+    };
+    assert!(same(&parts(&first), &parts(&second)));
+
+    // It learns on from there, and not from other shapes.
+    again.optimiser.rate = 2e-2;
+    again.output = folder.path().join("on");
+    assert!(!same(&parts(&first), &parts(&run(&again, &[]))));
+    let change = |edit: &dyn Fn(&mut Config)| {
+        let mut config = again.clone();
+        config.output = folder.path().join("refused");
+        edit(&mut config);
+        refused(&config, false)
+    };
+    let shape = change(&|c| c.tuning.rank = 8);
+    assert!(shape.contains("rank 8 and scale 1 on 14") && shape.contains("rank 4 and scale 2 on 14"), "{shape}");
+    assert!(change(&|c| c.tuning.targets.truncate(1)).contains("on 2 projections"));
+    // A run goes on with the adapter that it began with.
+    again.output = folder.path().join("again");
+    again.optimiser.rate = 1e-12;
+    again.tuning.from = Some(second);
+    assert!(refused(&again, true).contains("tuning"));
+}
+
 /// The error of starting or running.
 fn refused(config: &Config, resume: bool) -> String {
     let error = match Trainer::new(config.clone(), resume) {
