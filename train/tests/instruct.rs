@@ -66,6 +66,10 @@ cap = 9
 empty = 1.0
 labels = { Drug = ["drug", "medication"], Effect = { name = "effect", description = "what a drug does" } }
 [[corpus.task]]
+kind = "pick"
+cap = 9
+labels = { Drug = "drug", Effect = "effect" }
+[[corpus.task]]
 kind = "trigger"
 cap = 9
 labels = { Cause = "cause" }
@@ -285,6 +289,31 @@ fn pairs_are_asked_as_questions_and_events_as_classes() {
         assert_eq!(answer == "(A) Yes", applies, "{message}");
         assert!(text != "Aspirin caused nausea." || applies, "{message}");
     }
+}
+
+#[test]
+fn the_word_to_pick_is_of_the_label_and_no_other_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let labels = [("Aspirin", "drug"), ("nausea", "effect"), ("heparin", "drug")];
+    let (mut letters, mut asked) = (std::collections::BTreeSet::new(), 0);
+    for seed in 0..12 {
+        let built = built(folder.path(), &InstructConfig { seed, ..config.clone() }, &format!("pick {seed}"));
+        for (message, answer, options) in records(&built, "pick") {
+            asked += 1;
+            letters.insert(answer[..3].to_owned());
+            let (head, text) = message.split_once("\nMedical text:").unwrap();
+            let question = head.lines().find_map(|line| line.strip_prefix("Question: ")).unwrap().to_lowercase();
+            let of = |option: &str| labels.iter().find(|(span, _)| *span == option).map(|(_, label)| *label);
+            let right = answer.split_once(") ").unwrap().1;
+            let label = of(right).unwrap_or("drug");
+            assert!(question.contains(&format!(" {label} ")) && text.contains(right), "{message} {answer}");
+            let fits = |option: &&String| text.contains(option.as_str()) && of(option).is_none_or(|of| of == label);
+            assert_eq!(options.iter().filter(fits).count(), 1, "{message}");
+            assert!((2..=6).contains(&options.len()));
+        }
+    }
+    assert!(asked >= 24 && letters.len() >= 2, "{asked} records, {letters:?}");
 }
 
 #[test]

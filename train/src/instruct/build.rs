@@ -309,6 +309,14 @@ fn make(maker: &mut Maker<'_>, task: &TaskPlan, split: &Split) -> Result<()> {
             let mentions: Vec<(&str, &Mention)> = document.mentions.iter().map(|m| (m.label.as_str(), m)).collect();
             spans::extract(maker, document, Wording::Extract, labels, *most, *empty, &mentions)
         }),
+        TaskPlan::Pick { labels, .. } => {
+            let known = |document: &Document| -> Vec<String> {
+                let asked = document.mentions.iter().filter(|mention| labels.contains_key(&mention.label));
+                asked.map(|mention| mention.text(&document.text).into_owned()).collect()
+            };
+            let elsewhere: Vec<String> = split.documents.iter().flat_map(known).collect();
+            each(&split.documents, |document| choices::pick(maker, document, labels, &elsewhere))
+        }
         TaskPlan::Trigger { labels, most, empty, .. } => split.documents.iter().try_for_each(|document| {
             let trigger =
                 |event: &biomistral_nlu_formats::Event| document.mentions.iter().position(|m| m.id == event.trigger);

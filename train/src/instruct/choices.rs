@@ -2,7 +2,7 @@
 
 use super::build::Maker;
 use super::config::Named;
-use super::passages::inside;
+use super::passages::{cut, inside};
 use super::record::{Dice, Draft};
 use crate::Result;
 use biomistral_nlu::task::Wording;
@@ -95,6 +95,57 @@ fn filled(question: &str, document: &Document) -> String {
         text.replace(&format!("{{{key}}}"), &value.split_whitespace().collect::<Vec<_>>().join(" "))
     };
     document.notes.iter().fold(question.to_owned(), fill)
+}
+
+/// Most characters of an option that is a mention.
+const LONGEST: usize = 60;
+
+/// For each sentence with a mention, the question which of two to six words is of its label: others of the sentence with another
+/// label, and some of `elsewhere` that do not stand in it. It can be answered by reading alone, and teaches what letters are.
+pub(crate) fn pick(
+    maker: &mut Maker<'_>,
+    document: &Document,
+    labels: &BTreeMap<String, Named>,
+    elsewhere: &[String],
+) -> Result<()> {
+    for passage in cut(document, 1) {
+        let text = &document.text[passage.clone()];
+        let mut dice = maker.dice(&document.id, &format!("pick {}", passage.start));
+        let mut here: Vec<(&Named, &str)> = Vec::new();
+        for mention in document.mentions.iter().filter(|m| !m.discontinuous() && inside(&m.extent(), &passage)) {
+            let Some(named) = labels.get(&mention.label) else { continue };
+            here.push((named, &document.text[mention.extent()]));
+        }
+        here.retain(|(_, span)| span.chars().count() <= LONGEST && !span.contains('\n'));
+        if here.is_empty() {
+            continue;
+        }
+        let (label, right) = here[dice.below(here.len())];
+        // A span of two labels is no wrong answer for either.
+        let of_label: Vec<&str> = here.iter().filter(|(named, _)| *named == label).map(|(_, span)| *span).collect();
+        let mut wrong: Vec<&str> = here.iter().map(|(_, span)| *span).filter(|span| !of_label.contains(span)).collect();
+        dice.shuffle(&mut wrong);
+        wrong.dedup();
+        wrong.truncate(2);
+        let others = 1 + dice.below(5);
+        for _ in 0..4 * others {
+            let Some(other) = elsewhere.get(dice.below(elsewhere.len())) else { break };
+            if wrong.len() < others && !text.contains(other.as_str()) && other.chars().count() <= LONGEST {
+                wrong.push(other);
+            }
+        }
+        wrong.sort_unstable();
+        wrong.dedup();
+        if wrong.is_empty() {
+            continue;
+        }
+        let options = std::iter::once(right).chain(wrong).map(str::to_owned).collect();
+        let (name, _) = label.pick(&mut dice);
+        let id = format!("{}:{}", document.id, passage.start);
+        let question = format!("Which of these is a mention of {name} in the text?");
+        answer(maker, &Question { id, source: None, context: Some(text.to_owned()), question, options, answer: 0 })?;
+    }
+    Ok(())
 }
 
 /// A question with its options in a random order.

@@ -168,6 +168,13 @@ pub enum TaskPlan {
         #[serde(default = "empty_share")]
         empty: f64,
     },
+    /// Which of several words is a mention of a label: a multiple-choice question of its own making.
+    Pick {
+        /// Most records.
+        cap: usize,
+        /// Names by label; labels that are not here are not asked for.
+        labels: BTreeMap<String, Named>,
+    },
     /// Event triggers.
     Trigger {
         /// Most records.
@@ -268,6 +275,7 @@ impl TaskPlan {
     pub fn name(&self) -> &'static str {
         match self {
             TaskPlan::Extract { .. } => "extract",
+            TaskPlan::Pick { .. } => "pick",
             TaskPlan::Trigger { .. } => "trigger",
             TaskPlan::Argument { .. } => "argument",
             TaskPlan::Attribute { .. } => "attribute",
@@ -284,6 +292,7 @@ impl TaskPlan {
     pub fn cap(&self) -> usize {
         match self {
             TaskPlan::Extract { cap, .. }
+            | TaskPlan::Pick { cap, .. }
             | TaskPlan::Trigger { cap, .. }
             | TaskPlan::Argument { cap, .. }
             | TaskPlan::Attribute { cap, .. }
