@@ -27,10 +27,8 @@ pub fn bc2gm(
         }
     }
     type List = fn(&mut Document) -> &mut Vec<Mention>;
-    let lists: [(&str, &str, List); 2] = [(names[1], genes, |document| &mut document.mentions), {
-        (names[2], alternatives, |document| &mut document.alternatives)
-    }];
-    for (name, lines, list) in lists {
+    let lists: [List; 2] = [|document| &mut document.mentions, |document| &mut document.alternatives];
+    for ((name, lines), list) in [(names[1], genes), (names[2], alternatives)].into_iter().zip(lists) {
         for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             match bc2gm_line(line, &index, &documents) {
                 Ok((at, place)) => {

@@ -124,8 +124,9 @@ pub(crate) fn pick(
         // A span of two labels is no wrong answer for either.
         let of_label: Vec<&str> = here.iter().filter(|(named, _)| *named == label).map(|(_, span)| *span).collect();
         let mut wrong: Vec<&str> = here.iter().map(|(_, span)| *span).filter(|span| !of_label.contains(span)).collect();
-        dice.shuffle(&mut wrong);
+        wrong.sort_unstable();
         wrong.dedup();
+        dice.shuffle(&mut wrong);
         wrong.truncate(2);
         let others = 1 + dice.below(5);
         for _ in 0..4 * others {
