@@ -4,7 +4,7 @@
 use biomistral_nlu::task::*;
 use biomistral_nlu::weights::{Architecture, ModelConfig, random_checkpoint};
 use biomistral_nlu_train::Config;
-use biomistral_nlu_train::instruct::{Built, InstructConfig, build};
+use biomistral_nlu_train::instruct::{Built, InstructConfig, RunPlan, TaskPlan, build};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -346,6 +346,45 @@ fn neither_the_number_of_options_nor_a_single_label_gives_the_answer_away() {
     assert!((options_of_relations.len() / 5..options_of_relations.len() * 4 / 5).contains(&both), "{both}");
     // The second sentence has a drug and no effect. A share of one half misses these bounds once in 10^4 of 18 throws.
     assert!(alone > 10 && (alone / 8..alone * 7 / 8 + 1).contains(&nothing), "{nothing} of {alone}");
+}
+
+#[test]
+fn of_a_label_the_share_to_keep_is_asked_and_of_others_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let asked = |label: &str, share: f64, seed: u64| {
+        let mut config = InstructConfig { seed, ..config.clone() };
+        for task in config.corpus.iter_mut().flat_map(|corpus| &mut corpus.task) {
+            if let TaskPlan::Answer { keep, labels, .. } = task
+                && !labels.is_empty()
+            {
+                keep.insert(label.to_owned(), share);
+            }
+        }
+        let built = built(folder.path(), &config, &format!("keep {label} {share} {seed}"));
+        records(&built, "answer").iter().filter(|(message, ..)| message.contains("Is it true")).count()
+    };
+    assert_eq!([asked("entailment", 0.0, 1), asked("entailment", 1.0, 1), asked("neutral", 0.0, 1)], [0, 1, 1]);
+    // A share of one half misses these bounds once in 10^3 choices of 24 seeds.
+    let half: usize = (0..24).map(|seed| asked("entailment", 0.5, seed)).sum();
+    assert!((4..=20).contains(&half), "{half} of 24");
+}
+
+#[test]
+fn a_run_on_a_task_or_corpus_that_there_is_not_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture(folder.path());
+    let plan = config.run.clone().unwrap();
+    let shares = RunPlan { shares: [("answers".to_owned(), 1.0)].into(), ..plan.clone() };
+    let weights = RunPlan { weights: [("mcq".to_owned(), 1.0)].into(), ..plan };
+    for (run, named) in
+        [(shares, "shares: expected names in the configuration's corpora, found \"answers\""), (weights, "\"mcq\"")]
+    {
+        let (config, out) = (InstructConfig { run: Some(run), ..config.clone() }, folder.path().join("none"));
+        let error = build(&config, folder.path(), &folder.path().join("model"), &out, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+        assert!(!out.exists());
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub struct Built {
 /// folders are below, `tokenizer` the model or tokenizer file that lengths are counted with. `progress` is told each corpus.
 ///
 /// # Errors
-/// What reading the corpora says; [`Error::Invalid`] for an `out` that exists.
+/// What reading the corpora says; [`Error::Invalid`] for an `out` that exists; [`Error::Format`] for a run on a task or corpus
+/// that there is not.
 pub fn build(
     config: &InstructConfig,
     corpora: &Path,
@@ -45,6 +46,9 @@ pub fn build(
 ) -> Result<Built> {
     if out.exists() {
         return Err(Error::invalid(format!("{}: expected a folder that does not exist yet", out.display())));
+    }
+    if let Some(run) = &config.run {
+        run.check(&config.corpus)?;
     }
     let checker = Checker::new(Tokenizer::open(tokenizer)?)?;
     let prompts = Prompts::built_in()?;
@@ -347,8 +351,8 @@ fn make(maker: &mut Maker<'_>, task: &TaskPlan, split: &Split) -> Result<()> {
                 })
             })
         }
-        TaskPlan::Answer { question: Some(question), labels, .. } => {
-            each(&split.pairs, |pair: &Pair| choices::answer_pair(maker, pair, question, labels))
+        TaskPlan::Answer { question: Some(question), labels, keep, .. } => {
+            each(&split.pairs, |pair: &Pair| choices::answer_pair(maker, pair, question, labels, keep))
         }
         TaskPlan::Answer { .. } => each(&split.questions, |question: &Question| choices::answer(maker, question)),
         TaskPlan::Entail { labels, .. } => each(&split.pairs, |pair: &Pair| choices::entail(maker, pair, labels)),

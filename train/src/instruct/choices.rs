@@ -167,12 +167,17 @@ pub(crate) fn answer_pair(
     pair: &Pair,
     question: &Named,
     labels: &BTreeMap<String, Named>,
+    keep: &BTreeMap<String, f64>,
 ) -> Result<()> {
     let Some(answer) = labels.keys().position(|label| *label == pair.label) else {
         maker.count("a label that is not asked for");
         return Ok(());
     };
     let mut dice = maker.dice(&pair.id, "question");
+    if keep.get(&pair.label).is_some_and(|share| !dice.chance(*share)) {
+        maker.count("a label, and enough of those");
+        return Ok(());
+    }
     let second = pair.second.trim().trim_end_matches('.');
     let question = Question {
         id: pair.id.clone(),

@@ -65,6 +65,24 @@ impl RunPlan {
         let file: File = toml::from_str(&text).map_err(|e| Error::format(path.display().to_string(), e.to_string()))?;
         Ok(file.run)
     }
+
+    /// Whether it names tasks and corpora that there are: a misspelt one would be left out without a word.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the first that there is not.
+    pub(super) fn check(&self, corpora: &[CorpusPlan]) -> Result<()> {
+        let task = |name: &str| corpora.iter().flat_map(|c| &c.task).any(|task| task.name() == name);
+        let corpus = |name: &str| corpora.iter().any(|corpus| corpus.name == name);
+        let share = self.shares.keys().find(|name| !task(name)).map(|name| ("shares", name));
+        let weight = || self.weights.keys().find(|name| !corpus(name)).map(|name| ("weights", name));
+        match share.or_else(weight) {
+            Some((what, name)) => Err(Error::format(
+                "run",
+                format!("{what}: expected names in the configuration's corpora, found {name:?}"),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An evaluation set.
@@ -251,6 +269,9 @@ pub enum TaskPlan {
         /// Its options by label of the pair.
         #[serde(default)]
         labels: BTreeMap<String, Named>,
+        /// Shares of the pairs of a label that are asked, where not all are: how often an option is right is learned too.
+        #[serde(default)]
+        keep: BTreeMap<String, f64>,
     },
     /// Inference.
     Entail {
@@ -323,6 +344,15 @@ impl InstructConfig {
                 "answer: expected both question and labels, or neither",
                 config.corpus.iter().flat_map(|c| &c.task).all(|task| match task {
                     TaskPlan::Answer { question, labels, .. } => question.is_some() != labels.is_empty(),
+                    _ => true,
+                }),
+            ),
+            (
+                "keep of an answer: expected shares from 0 to 1 of labels that it has",
+                config.corpus.iter().flat_map(|c| &c.task).all(|task| match task {
+                    TaskPlan::Answer { labels, keep, .. } => {
+                        keep.iter().all(|(label, share)| labels.contains_key(label) && (0.0..=1.0).contains(share))
+                    }
                     _ => true,
                 }),
             ),
