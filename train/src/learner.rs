@@ -139,10 +139,10 @@ fn begin<D: Backward>(learner: &mut Learner<D>, adapter: &PeftAdapter, folder: &
     }
     let mut state: HashMap<String, StateValues> = HashMap::new();
     learner.store(&mut |name, values| {
-        let values = match (weights.get(name), values) {
-            (Some(weights), _) => StateValues::Full(weights.iter().map(|x| x.to_f32()).collect()),
+        let values = match weights.get(name) {
+            Some(weights) => StateValues::Full(weights.iter().map(|x| x.to_f32()).collect()),
             // The optimiser has seen nothing yet.
-            (None, values) => values,
+            None => values,
         };
         state.insert(name.to_owned(), values);
         Ok(())

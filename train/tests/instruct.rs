@@ -368,6 +368,16 @@ fn of_a_label_the_share_to_keep_is_asked_and_of_others_all() {
     // A share of one half misses these bounds once in 10^3 choices of 24 seeds.
     let half: usize = (0..24).map(|seed| asked("entailment", 0.5, seed)).sum();
     assert!((4..=20).contains(&half), "{half} of 24");
+
+    let path = folder.path().join("mnlu.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for keep in ["{ entailed = 0.5 }", "{ entailment = 1.5 }"] {
+        let labels = "labels = { entailment = \"yes\", neutral = \"maybe\" }";
+        let wrong = text.replace(labels, &format!("{labels}, keep = {keep}"));
+        assert_ne!(wrong, text);
+        std::fs::write(&path, wrong).unwrap();
+        assert!(InstructConfig::read(&path).unwrap_err().to_string().contains("keep"), "{keep}");
+    }
 }
 
 #[test]
