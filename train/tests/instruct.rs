@@ -93,8 +93,9 @@ absent = 1.0
 [[corpus.task]]
 kind = "classify"
 multi = true
-of_events = true
+of = "events"
 applies = 1.0
+questions = 2
 cap = 9
 question = "Does it say this?"
 classes = { Cause = "something is caused", Cure = "something is cured" }
@@ -289,6 +290,47 @@ fn pairs_are_asked_as_questions_and_events_as_classes() {
         assert_eq!(answer == "(A) Yes", applies, "{message}");
         assert!(text != "Aspirin caused nausea." || applies, "{message}");
     }
+}
+
+#[test]
+fn several_questions_about_a_text_are_about_different_classes_and_half_apply() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path());
+    let path = folder.path().join("mnlu.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let events = text.find("of = \"events\"").unwrap();
+    let end = events + text[events..].find("[[").unwrap();
+    let mentions = "of = \"mentions\"\nquestions = 3\ncap = 20\nquestion = \"Is one named?\"\n\
+        classes = { Drug = \"drug\", Effect = \"effect\", Dose = \"dose\", Age = \"age\", Place = \"place\" }\n";
+    std::fs::write(&path, format!("{}{mentions}{}", &text[..events], &text[end..])).unwrap();
+    let config = InstructConfig::read(&path).unwrap();
+    let (mut yes, mut no, mut both) = (0, 0, 0);
+    for seed in 0..40 {
+        let built = built(folder.path(), &InstructConfig { seed, ..config.clone() }, &format!("seed {seed}"));
+        let made = records(&built, "classify_multi").into_iter().filter(|(m, ..)| m.starts_with("Is one named?"));
+        let mut asked = std::collections::BTreeMap::<String, Vec<(String, bool)>>::new();
+        for (message, answer, _) in made {
+            let (class, text) = message.split_once("Class: ").unwrap().1.split_once("\nMedical text:").unwrap();
+            let class = class.to_lowercase();
+            let stands = class == "drug" || class == "effect" && text.contains("nausea");
+            assert_eq!(answer == "(A) Yes", stands, "{message}");
+            asked.entry(text.to_owned()).or_default().push((class, stands));
+        }
+        assert_eq!(asked.len(), 3);
+        for (text, mut classes) in asked {
+            let stand = classes.iter().filter(|(_, stands)| *stands).count();
+            (yes, no) = (yes + stand, no + classes.len() - stand);
+            both += usize::from(stand > 0 && stand < classes.len());
+            // A second "no" about a text whose every class was asked would make "no" the better guess.
+            assert!(classes.len() == 3 || stand == if text.contains("nausea") { 2 } else { 1 }, "{text} {classes:?}");
+            classes.sort();
+            classes.dedup_by(|a, b| a.0 == b.0);
+            assert!(classes.len() <= 3 && stand == classes.iter().filter(|(_, stands)| *stands).count());
+        }
+    }
+    let share = f64::from(yes as u32) / f64::from((yes + no) as u32);
+    // Three standard deviations of some 240 answers, half of them yes.
+    assert!((share - 0.5).abs() < 0.1 && both > 40, "{yes} yes, {no} no, {both} texts with both");
 }
 
 #[test]

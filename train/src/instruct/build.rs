@@ -341,13 +341,11 @@ fn make(maker: &mut Maker<'_>, task: &TaskPlan, split: &Split) -> Result<()> {
             let plan = pairs::Plan { labels, relations, negatives: *negatives, closed: *closed };
             each(&split.documents, |document: &Document| pairs::relate(maker, document, &plan))
         }
-        TaskPlan::Classify { question, classes, options, multi, applies, of_events, .. } => {
+        TaskPlan::Classify { question, classes, options, multi, applies, questions, of, .. } => {
             each(&split.documents, |document| {
-                let passages = if *of_events { choices::of_events(maker, document) } else { Vec::new() };
-                let documents = if *of_events { &passages[..] } else { std::slice::from_ref(document) };
-                each(documents, |document| match multi {
-                    false => choices::classify(maker, document, question.as_deref(), classes, *options),
-                    true => choices::classify_multi(maker, document, question.as_deref(), classes, *applies),
+                each(&choices::texts(maker, document, *of), |text| match multi {
+                    false => choices::classify(maker, text, question.as_deref(), classes, *options),
+                    true => choices::classify_multi(maker, text, question.as_deref(), classes, (*applies, *questions)),
                 })
             })
         }

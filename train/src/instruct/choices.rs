@@ -1,14 +1,16 @@
 //! Records that are one choice per text: classes, questions, inference, similarity.
 
 use super::build::Maker;
-use super::config::Named;
+use super::config::{ClassesOf, Named};
 use super::passages::{cut, inside};
 use super::record::{Dice, Draft};
 use crate::Result;
 use biomistral_nlu::task::Wording;
-use biomistral_nlu_formats::{Document, Pair, Question};
+use biomistral_nlu_formats::{Document, Event, Mention, Pair, Question};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// `name` or `name: meaning`, as inference spells a class.
 pub(crate) fn option((name, description): (String, Option<String>)) -> String {
@@ -46,47 +48,63 @@ pub(crate) fn classify(
     maker.take(Draft::choice(&maker.asking(&id, Wording::Classify), id, variables, text, options, answer)?)
 }
 
-/// A document's passages as documents whose classes are the types of the events that are triggered in them.
-pub(crate) fn of_events(maker: &Maker<'_>, document: &Document) -> Vec<Document> {
-    let triggers = document.events.iter().filter_map(|event| Some((event, document.mention(&event.trigger)?.extent())));
-    let triggers: Vec<_> = triggers.collect();
+/// The document, or its passages as documents whose classes are the types of what is annotated in them.
+pub(crate) fn texts<'d>(maker: &Maker<'_>, document: &'d Document, of: ClassesOf) -> Cow<'d, [Document]> {
+    let found: Vec<(&String, Range<usize>)> = match of {
+        ClassesOf::Document => return Cow::Borrowed(std::slice::from_ref(document)),
+        ClassesOf::Events => {
+            let place = |event: &Event| document.mention(&event.trigger).map(Mention::extent);
+            document.events.iter().filter_map(|event| Some((&event.label, place(event)?))).collect()
+        }
+        ClassesOf::Mentions => document.mentions.iter().map(|mention| (&mention.label, mention.extent())).collect(),
+    };
     let passages = maker.passages(document).into_iter().map(|passage| {
         let mut made = Document::new(format!("{}:{}", document.id, passage.start), &document.text[passage.clone()]);
-        for (event, _) in triggers.iter().filter(|(_, place)| inside(place, &passage)) {
-            if !made.classes.contains(&event.label) {
-                made.classes.push(event.label.clone());
+        for (label, _) in found.iter().filter(|(_, place)| inside(place, &passage)) {
+            if !made.classes.contains(label) {
+                made.classes.push((*label).clone());
             }
         }
         made
     });
-    passages.collect()
+    Cow::Owned(passages.collect())
 }
 
-/// Whether a class applies: the document's own, or another.
+/// Whether a class applies, of up to `questions` classes: the document's own, or others. Of a text without one, only one is asked, and
+/// none after the last that applies: too many would be answered with no.
 pub(crate) fn classify_multi(
     maker: &mut Maker<'_>,
     document: &Document,
     question: Option<&str>,
     classes: &BTreeMap<String, Named>,
-    applies: f64,
+    (applies, questions): (f64, usize),
 ) -> Result<()> {
     let mut dice = maker.dice(&document.id, "multi");
-    let (own, other): (Vec<&String>, Vec<&String>) = classes.keys().partition(|class| document.classes.contains(class));
-    let applies = !own.is_empty() && (other.is_empty() || dice.chance(applies));
-    let from = if applies { &own } else { &other };
-    let Some(&class) = from.get(dice.below(from.len())) else {
-        maker.count("no class that is asked for");
-        return Ok(());
-    };
-    let (name, description) = classes[class].pick(&mut dice);
-    let mut label = json!({"name": name});
-    if let Some(description) = description {
-        label["description"] = json!(description);
+    let (mut own, mut other): (Vec<&String>, Vec<&String>) =
+        classes.keys().partition(|class| document.classes.contains(class));
+    for _ in 0..questions {
+        let applies = !own.is_empty() && (other.is_empty() || dice.chance(applies));
+        let from = if applies { &mut own } else { &mut other };
+        if from.is_empty() {
+            maker.count("no class that is asked for");
+            return Ok(());
+        }
+        let class = from.swap_remove(dice.below(from.len()));
+        let (name, description) = classes[class].pick(&mut dice);
+        let mut label = json!({"name": name});
+        if let Some(description) = description {
+            label["description"] = json!(description);
+        }
+        let options = maker.prompts.yes_no()?.map(str::to_owned).to_vec();
+        let variables = json!({"question": question.map(|q| filled(q, document)), "label": label});
+        let (id, text, answer) = (document.id.clone(), Some(document.text.as_str()), usize::from(!applies));
+        let asking = maker.asking(&id, Wording::ClassifyMulti);
+        maker.take(Draft::choice(&asking, id, variables, text, options, answer)?)?;
+        if own.is_empty() {
+            break;
+        }
     }
-    let options = maker.prompts.yes_no()?.map(str::to_owned).to_vec();
-    let variables = json!({"question": question.map(|q| filled(q, document)), "label": label});
-    let (id, text, answer) = (document.id.clone(), Some(document.text.as_str()), usize::from(!applies));
-    maker.take(Draft::choice(&maker.asking(&id, Wording::ClassifyMulti), id, variables, text, options, answer)?)
+    Ok(())
 }
 
 /// A question with the document's notes in the place of their names.

@@ -256,9 +256,12 @@ pub enum TaskPlan {
         /// Share of the records of `multi` in which the class applies.
         #[serde(default = "half")]
         applies: f64,
-        /// Whether a passage's classes are the types of the events in it, instead of a document's own.
+        /// Most records of `multi` about one text, each about another class, as long as one that applies is left.
+        #[serde(default = "once")]
+        questions: usize,
+        /// Where the classes of a text come from.
         #[serde(default)]
-        of_events: bool,
+        of: ClassesOf,
     },
     /// Multiple-choice questions: the corpus' own, or one made of each labelled pair, whose first text it is asked about.
     Answer {
@@ -289,6 +292,19 @@ pub enum TaskPlan {
         /// Highest scores that records are asked for, from 0; each as likely as the others.
         high: Vec<i32>,
     },
+}
+
+/// Where the classes of a text come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassesOf {
+    /// The document has them.
+    #[default]
+    Document,
+    /// They are the types of the events that are triggered in a passage.
+    Events,
+    /// They are the labels of the mentions in a passage.
+    Mentions,
 }
 
 impl TaskPlan {
@@ -402,6 +418,9 @@ fn yes() -> bool {
 }
 fn half() -> f64 {
     0.5
+}
+fn once() -> usize {
+    1
 }
 fn most_options() -> usize {
     8

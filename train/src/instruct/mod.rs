@@ -23,6 +23,6 @@ mod spans;
 
 pub use build::{Built, build};
 pub use card::{Card, CorpusCard, TaskCard};
-pub use config::{AttributePlan, CorpusPlan, InstructConfig, Named, RelationPlan, RunPlan, TaskPlan};
+pub use config::{AttributePlan, ClassesOf, CorpusPlan, InstructConfig, Named, RelationPlan, RunPlan, TaskPlan};
 pub use passages::{Passage, cut};
 pub use record::{Asking, Draft};
