@@ -332,6 +332,12 @@ fn several_questions_about_a_text_are_about_different_classes_and_half_apply() {
     let share = f64::from(yes as u32) / f64::from((yes + no) as u32);
     // Three standard deviations of some 240 answers, half of them yes.
     assert!((share - 0.5).abs() < 0.1 && both > 40, "{yes} yes, {no} no, {both} texts with both");
+
+    for (right, wrong) in [("questions = 2", "questions = 0"), ("multi = true\nof = \"events\"", "of = \"events\"")] {
+        assert!(text.contains(right));
+        std::fs::write(&path, text.replace(right, wrong)).unwrap();
+        assert!(InstructConfig::read(&path).unwrap_err().to_string().contains("questions"), "{wrong}");
+    }
 }
 
 #[test]

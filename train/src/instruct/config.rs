@@ -372,6 +372,13 @@ impl InstructConfig {
                     _ => true,
                 }),
             ),
+            (
+                "questions of classes: expected at least 1, and more of multi only",
+                config.corpus.iter().flat_map(|c| &c.task).all(|task| match task {
+                    TaskPlan::Classify { questions, multi, .. } => *questions == 1 || *multi && *questions > 1,
+                    _ => true,
+                }),
+            ),
             ("cap of a task: expected at least 1", config.corpus.iter().flat_map(|c| &c.task).all(|t| t.cap() > 0)),
         ] {
             if !fine {
