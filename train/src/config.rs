@@ -54,6 +54,9 @@ pub struct Corpus {
     /// Share of the records that is taken, drawn once.
     #[serde(default = "one")]
     pub rate: f64,
+    /// What each of its tokens that count counts in the loss of a step, compared with those of other corpora.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub loss_weight: f64,
 }
 
 /// What happens to an example that is too long.
@@ -227,6 +230,9 @@ fn max_tokens() -> usize {
 fn one() -> f64 {
     1.0
 }
+fn is_one(x: &f64) -> bool {
+    *x == 1.0
+}
 fn rank() -> usize {
     16
 }
@@ -268,11 +274,14 @@ impl Config {
 
     fn check(&self, name: &str) -> Result<()> {
         let (o, r) = (&self.optimiser, &self.run);
-        let rates = self.train.iter().chain(&self.validation).map(|corpus| corpus.rate);
+        let corpora = || self.train.iter().chain(&self.validation);
+        let positive = |w: f64| w > 0.0 && w.is_finite();
         let unit = |x: f64| (0.0..1.0).contains(&x);
         for (what, fine) in [
             ("train: expected at least one corpus", !self.train.is_empty()),
-            ("rate of a corpus: expected above 0 and at most 1", rates.into_iter().all(|r| r > 0.0 && r <= 1.0)),
+            ("rate of a corpus: expected above 0 and at most 1", corpora().all(|c| c.rate > 0.0 && c.rate <= 1.0)),
+            ("loss_weight of a corpus: expected above 0", self.train.iter().all(|c| positive(c.loss_weight))),
+            ("loss_weight: expected in train alone", self.validation.iter().all(|c| c.loss_weight == 1.0)),
             ("template: expected zephyr or model", ["zephyr", "model"].contains(&self.template.as_str())),
             ("tuning.from: expected method lora", self.tuning.from.is_none() || self.tuning.method == Method::Lora),
             ("max_tokens: expected at least 2", self.max_tokens >= 2),
@@ -282,10 +291,10 @@ impl Config {
                 r.epochs.min(r.save_every) > 0 && r.batch > 0,
             ),
             ("run.spike: expected 0 or above 1", r.spike == 0.0 || r.spike > 1.0),
-            ("optimiser.rate: expected above 0", o.rate > 0.0 && o.rate.is_finite()),
+            ("optimiser.rate: expected above 0", positive(o.rate)),
             ("optimiser.warmup: expected from 0 to below 1", unit(o.warmup)),
             ("optimiser.beta: expected from 0 to below 1", o.beta.into_iter().all(unit)),
-            ("optimiser.epsilon: expected above 0", o.epsilon > 0.0 && o.epsilon.is_finite()),
+            ("optimiser.epsilon: expected above 0", positive(o.epsilon)),
             ("optimiser.decay: expected from 0 to below 1", unit(o.decay)),
             ("optimiser.clip: expected 0 or above", o.clip >= 0.0 && o.clip.is_finite()),
         ] {

@@ -203,24 +203,32 @@ impl Trainer {
         biomistral_nlu::reserve::check()?;
         let Config { seed, run, optimiser, .. } = &self.config;
         let chosen = self.data.batch(number, run.batch, *seed);
-        let batch: Vec<&Example> = chosen.iter().map(|&i| &self.data.examples[i]).collect();
+        let weight = |example: &Example| self.config.train[example.corpus].loss_weight;
+        let mut batch: Vec<&Example> = chosen.iter().map(|&i| &self.data.examples[i]).collect();
+        // A pass has one weight, so examples of one weight go together.
+        batch.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
         let labelled: usize = batch.iter().map(|example| example.labelled()).sum();
+        let weighed: f64 = batch.iter().map(|example| weight(example) * example.labelled() as f64).sum();
         self.learner.clear_gradients()?;
-        let lengths: Vec<usize> = batch.iter().map(|example| example.tokens.len()).collect();
-        let mut total = 0.0;
-        for (pass, range) in passes(&lengths, run.pass_tokens).into_iter().enumerate() {
-            let packed = Packed::new(&batch[range]);
-            let key = mix(mix(mix(*seed ^ 0xd20b).wrapping_add(number)).wrapping_add(pass as u64));
-            let losses = self.learner.backward(&packed.batch(), 1.0 / labelled.max(1) as f32, key)?;
-            total += losses.iter().sum::<f64>();
+        let (mut loss, mut pass) = (0.0, 0);
+        for alike in batch.chunk_by(|a, b| weight(a) == weight(b)) {
+            let lengths: Vec<usize> = alike.iter().map(|example| example.tokens.len()).collect();
+            let share = alike.first().map_or(1.0, |example| weight(example)) / weighed;
+            for range in passes(&lengths, run.pass_tokens) {
+                let packed = Packed::new(&alike[range]);
+                let key = mix(mix(mix(*seed ^ 0xd20b).wrapping_add(number)).wrapping_add(pass));
+                let losses = self.learner.backward(&packed.batch(), share as f32, key)?;
+                loss += share * losses.iter().sum::<f64>();
+                pass += 1;
+            }
         }
-        let (loss, norm) = (total / labelled.max(1) as f64, self.learner.gradient_norm()?);
+        let norm = self.learner.gradient_norm()?;
         let files: Vec<String> = self.config.train.iter().map(|corpus| corpus.file.display().to_string()).collect();
         guard.check(number, loss, norm, run.spike, &batch, &files)?;
         let scale = if optimiser.clip > 0.0 && norm > optimiser.clip { optimiser.clip / norm } else { 1.0 };
         let (beta, epsilon, decay) = (optimiser.beta, optimiser.epsilon, optimiser.decay);
         self.learner.step(&StepOptions { number, rate, beta, epsilon, decay, scale, seed: *seed })?;
-        let tokens = lengths.iter().sum();
+        let tokens = batch.iter().map(|example| example.tokens.len()).sum();
         let epoch = (number - 1) / self.data.steps(run.batch).max(1) + 1;
         self.metrics.write(&json!({
             "step": number, "epoch": epoch, "loss": loss, "rate": rate, "norm": norm, "tokens": tokens,
@@ -371,7 +379,7 @@ fn origin(
     let json = |value: serde_json::Result<serde_json::Value>| {
         value.map(|value| value.to_string()).map_err(|e| Error::internal(e.to_string()))
     };
-    let rates: Vec<f64> = config.train.iter().map(|corpus| corpus.rate).collect();
+    let rates: Vec<(f64, f64)> = config.train.iter().map(|corpus| (corpus.rate, corpus.loss_weight)).collect();
     let data_options =
         format!("{} {:?} {:?} {:?} {rates:?}", config.max_tokens, config.too_long, config.labels, config.seed);
     let batch = (config.run.batch, config.run.epochs, config.run.pass_tokens);

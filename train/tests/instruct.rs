@@ -54,6 +54,7 @@ evaluation = [{ name = "gold", reader = "pubtator", folder = "gold" }]
 [run]
 tokens = 100
 shares = { extract = 1.0 }
+loss_weights = { extract = 0.5, relate = 2.0 }
 train = { output = "run", tuning = { method = "lora" } }
 [[corpus]]
 name = "notes"
@@ -435,10 +436,13 @@ fn a_run_on_a_task_or_corpus_that_there_is_not_is_refused_before_anything_is_wri
     let config = fixture(folder.path());
     let plan = config.run.clone().unwrap();
     let shares = RunPlan { shares: [("answers".to_owned(), 1.0)].into(), ..plan.clone() };
-    let weights = RunPlan { weights: [("mcq".to_owned(), 1.0)].into(), ..plan };
-    for (run, named) in
-        [(shares, "shares: expected names in the configuration's corpora, found \"answers\""), (weights, "\"mcq\"")]
-    {
+    let weights = RunPlan { weights: [("mcq".to_owned(), 1.0)].into(), ..plan.clone() };
+    let loss = RunPlan { loss_weights: [("choice".to_owned(), 1.0)].into(), ..plan };
+    for (run, named) in [
+        (shares, "shares: expected names in the configuration's corpora, found \"answers\""),
+        (weights, "\"mcq\""),
+        (loss, "loss_weights: expected names in the configuration's corpora, found \"choice\""),
+    ] {
         let (config, out) = (InstructConfig { run: Some(run), ..config.clone() }, folder.path().join("none"));
         let error = build(&config, folder.path(), &folder.path().join("model"), &out, &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
@@ -548,4 +552,5 @@ fn a_build_says_what_it_leaves_out_and_repeats_bit_by_bit() {
     let run = Config::read(&folder.path().join("first/train.toml")).unwrap();
     let files: Vec<PathBuf> = run.train.iter().map(|corpus| corpus.file.clone()).collect();
     assert_eq!(files, [folder.path().join("first/train/notes.extract.jsonl")]);
+    assert_eq!(run.train[0].loss_weight, 0.5);
 }

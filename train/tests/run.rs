@@ -5,7 +5,7 @@ mod common;
 
 use biomistral_nlu::task::{Engine, EngineOptions, ModelSettings};
 use biomistral_nlu::weights::{Checkpoint, MergeOptions, MergeSource, PeftAdapter, merge_models, random_checkpoint};
-use biomistral_nlu_train::{Config, Error, Event, Outcome, Trainer};
+use biomistral_nlu_train::{Config, Corpus, Error, Event, Outcome, Trainer};
 use common::{RECORDS, config, fixture};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -124,6 +124,42 @@ fn a_run_begins_with_an_adapter_where_it_ended() {
 }
 
 /// The error of starting or running.
+/// What counts twice is what stands there twice; weights that are all the same change nothing.
+#[test]
+fn a_weight_of_the_loss_counts_as_often_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture(folder.path(), "lora", "");
+    let text = std::fs::read_to_string(folder.path().join("train.jsonl")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let first_step = |name: &str, files: &[(&[usize], f64)]| -> (f64, f64) {
+        let mut config = config(folder.path(), name);
+        config.tuning.dropout = 0.0;
+        // All in one step, over as many passes as it takes.
+        (config.run.batch, config.run.epochs, config.validation) = (100, 1, Vec::new());
+        config.train = Vec::new();
+        for (i, (chosen, loss_weight)) in files.iter().enumerate() {
+            let file = folder.path().join(format!("{name}-{i}.jsonl"));
+            std::fs::write(&file, chosen.iter().map(|&line| format!("{}\n", lines[line])).collect::<String>()).unwrap();
+            config.train.push(Corpus { file, rate: 1.0, loss_weight: *loss_weight });
+        }
+        let output = config.output.clone();
+        run(&config, &[]);
+        let line = &metrics(&output)[0];
+        (line["loss"].as_f64().unwrap(), line["norm"].as_f64().unwrap())
+    };
+    let near = |a: (f64, f64), b: (f64, f64)| {
+        // Sums of the same bf16 products in another order.
+        assert!((a.0 / b.0 - 1.0).abs() < 1e-5 && (a.1 / b.1 - 1.0).abs() < 1e-2, "{a:?} {b:?}");
+    };
+    let twice = first_step("twice", &[(&[0, 2, 3, 5, 2, 5], 1.0)]);
+    near(first_step("weighed", &[(&[0, 3], 1.0), (&[2, 5], 2.0)]), twice);
+    near(first_step("halved", &[(&[2, 5], 1.0), (&[0, 3], 0.5)]), twice);
+    let once = first_step("once", &[(&[0, 2, 3, 5], 1.0)]);
+    near(first_step("all", &[(&[0, 3], 3.0), (&[2, 5], 3.0)]), once);
+    // Several times what counts as near: the weights are seen.
+    assert!((twice.0 / once.0 - 1.0).abs() > 1e-4 && (twice.1 / once.1 - 1.0).abs() > 3e-2, "{twice:?} {once:?}");
+}
+
 fn refused(config: &Config, resume: bool) -> String {
     let error = match Trainer::new(config.clone(), resume) {
         Ok(mut trainer) => trainer.run(&mut |_| true).err(),
@@ -148,6 +184,7 @@ fn a_run_goes_on_only_as_it_began() {
     assert!(change(&|c| c.tuning.alpha = 9.0).contains("tuning"));
     assert!(change(&|c| c.run.batch = 6).contains("batch"));
     assert!(change(&|c| c.seed = 1).contains("data options"));
+    assert!(change(&|c| c.train[0].loss_weight = 2.0).contains("data options"));
     let data = folder.path().join("train.jsonl");
     let text = std::fs::read_to_string(&data).unwrap();
     std::fs::write(&data, text.replacen("aspirin", "heparin", 1)).unwrap();

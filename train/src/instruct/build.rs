@@ -139,6 +139,9 @@ fn run_file(run: &RunPlan, card: &Card, model: &Path) -> Result<String> {
             entry.insert("file".to_owned(), format!("{part}/{corpus}.{}.jsonl", task.task).into());
             // Four digits say it well enough, and never nothing.
             entry.insert("rate".to_owned(), ((rate * 1e4).ceil() / 1e4).into());
+            if let Some(&weight) = run.loss_weights.get(&task.task).filter(|_| part == "train") {
+                entry.insert("loss_weight".to_owned(), weight.into());
+            }
             toml::Value::Table(entry)
         };
         if task.records[0] > 0 {

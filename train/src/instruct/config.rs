@@ -46,6 +46,10 @@ pub struct RunPlan {
     /// How often a record of a corpus is drawn, compared with one of the same task and another corpus; 1 without.
     #[serde(default)]
     pub weights: BTreeMap<String, f64>,
+    /// What a token of a task's answers counts in the loss, compared with those of other tasks; 1 without. An answer that
+    /// is a letter has one token to learn, an answer of spans dozens.
+    #[serde(default)]
+    pub loss_weights: BTreeMap<String, f64>,
     /// Every other key of the run's configuration.
     pub train: toml::Table,
 }
@@ -74,8 +78,9 @@ impl RunPlan {
         let task = |name: &str| corpora.iter().flat_map(|c| &c.task).any(|task| task.name() == name);
         let corpus = |name: &str| corpora.iter().any(|corpus| corpus.name == name);
         let share = self.shares.keys().find(|name| !task(name)).map(|name| ("shares", name));
+        let loss = self.loss_weights.keys().find(|name| !task(name)).map(|name| ("loss_weights", name));
         let weight = || self.weights.keys().find(|name| !corpus(name)).map(|name| ("weights", name));
-        match share.or_else(weight) {
+        match share.or(loss).or_else(weight) {
             Some((what, name)) => Err(Error::format(
                 "run",
                 format!("{what}: expected names in the configuration's corpora, found {name:?}"),
