@@ -82,6 +82,25 @@ fn the_adapter_that_comes_along_finds_what_the_model_alone_does_not() {
 }
 
 #[test]
+fn the_adapter_that_comes_along_knows_a_paraphrase() {
+    let Some(model) = demo_model("the_adapter_that_comes_along_knows_a_paraphrase") else { return };
+    let pairs = lines(&[
+        json!({"text": "She takes aspirin every day for her heart.", "text2": "She takes a daily aspirin for her heart."}),
+        json!({"text": "She takes aspirin every day for her heart.", "text2": "The left knee was replaced in 2009."}),
+    ]);
+    let apart = |adapter: &[&str]| {
+        let args = [&["similar", "--scores", "0-5", "--model", model.to_str().unwrap()], adapter].concat();
+        let ran = run(&args, pairs.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let expected: Vec<f64> = ran.lines().iter().map(|line| line["expected"].as_f64().unwrap()).collect();
+        expected[0] - expected[1]
+    };
+    let (with, without) = (apart(&["--adapter", "demo"]), apart(&[]));
+    // 3.6 and 0.0 of 5 with AVX-512; other processors round otherwise.
+    assert!(with > 2.0 && without < 1.0, "{with} with the adapter, {without} without");
+}
+
+#[test]
 fn choices_have_their_documented_shape() {
     let Some(model) = demo_model("choices_have_their_documented_shape") else { return };
     let model = model.to_str().unwrap();
