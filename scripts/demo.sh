@@ -9,7 +9,7 @@ out=build/demo
 rm -rf "$out"
 mkdir -p "$out"
 
-note="SmolLM2-135M-Instruct with the adapter demo (data/adapters/demo): a small model, tuned for these tasks. It finds drugs and diseases; its choices are little more than guesses."
+note="SmolLM2-135M-Instruct with the adapter demo (data/adapters/demo): a small model, tuned for these tasks. It finds drugs and diseases and knows a paraphrase; its other choices are near to guesses."
 start=$(date +%s.%N)
 task() { # VERB FILE [FLAG...]: the results go to build/demo/VERB.jsonl
     local verb=$1 file=$2
